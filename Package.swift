@@ -1,0 +1,119 @@
+// swift-tools-version: 6.2
+// SPDX-FileCopyrightText: The distri authors
+// SPDX-License-Identifier: Apache-2.0
+
+import PackageDescription
+
+/// `make check` sets this: warnings are errors in our own code, never in a consumer's build.
+let strict = Context.environment["DISTRI_STRICT"] != nil
+
+let warnings: [SwiftSetting] = strict ? [.treatAllWarnings(as: .error)] : []
+let library: [SwiftSetting] = [.strictMemorySafety()] + warnings
+let tool: [SwiftSetting] = warnings
+
+let arguments = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
+let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
+let system = Target.Dependency.product(name: "SystemPackage", package: "swift-system")
+let protobuf = Target.Dependency.product(name: "SwiftProtobuf", package: "swift-protobuf")
+let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
+
+let package = Package(
+  name: "distri",
+  products: [
+    .library(name: "DistriStore", targets: ["DistriStore"]),
+    .library(name: "DistriFS", targets: ["DistriFS"]),
+    .library(name: "DistriBuild", targets: ["DistriBuild"]),
+    .library(name: "DistriRepo", targets: ["DistriRepo"]),
+    .executable(name: "distri-fuse", targets: ["distri-fuse"]),
+    .executable(name: "distri-build", targets: ["distri-build"]),
+    .executable(name: "distri-fetch", targets: ["distri-fetch"]),
+    .executable(name: "distri-mkimage", targets: ["distri-mkimage"]),
+    .executable(name: "distri-init", targets: ["distri-init"]),
+  ],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
+    .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
+    .package(url: "https://github.com/apple/swift-system", from: "1.8.0"),
+    .package(url: "https://github.com/apple/swift-protobuf", from: "1.39.0"),
+    .package(url: "https://github.com/apple/swift-crypto", from: "4.5.0"),
+    .package(url: "https://github.com/swhitty/FlyingFox", from: "0.27.0"),
+  ],
+  targets: [
+    // DistriStore: packages at rest.
+    .systemLibrary(
+      name: "CSquashFS", path: "Sources/DistriStore/CSquashFS", pkgConfig: "libsquashfs1",
+      providers: [.apt(["libsquashfs-dev"])]),
+    .systemLibrary(
+      name: "CArchive", path: "Sources/DistriStore/CArchive", pkgConfig: "libarchive",
+      providers: [.apt(["libarchive-dev"])]),
+    .target(name: "CLinux", path: "Sources/DistriStore/CLinux"),
+    .target(
+      name: "DistriStore", dependencies: ["CSquashFS", "CArchive", "CLinux", system, protobuf],
+      exclude: [
+        "CSquashFS", "CArchive", "CLinux", "Metadata/Schema/meta.proto", "Metadata/Schema/mirrormeta.proto",
+      ], swiftSettings: library),
+
+    // DistriFS: the view /ro of a store.
+    .systemLibrary(
+      name: "CFUSE", path: "Sources/DistriFS/CFUSE", pkgConfig: "fuse3",
+      providers: [.apt(["libfuse3-dev"])]),
+    .target(
+      name: "DistriFS", dependencies: ["DistriStore", "CFUSE", "CLinux", system, logging],
+      exclude: ["CFUSE"], swiftSettings: library),
+
+    // DistriBuild: definitions and foreign packages → packages.
+    .target(name: "CSandbox", path: "Sources/DistriBuild/CSandbox"),
+    .target(
+      name: "DistriBuild", dependencies: ["DistriStore", "CSandbox", "CLinux", system, logging, crypto],
+      exclude: ["CSandbox"], swiftSettings: library),
+
+    // DistriRepo: repositories over HTTP or a directory.
+    .systemLibrary(
+      name: "CCurl", path: "Sources/DistriRepo/CCurl", pkgConfig: "libcurl",
+      providers: [.apt(["libcurl4-openssl-dev"])]),
+    .target(
+      name: "DistriRepo", dependencies: ["DistriStore", "CCurl", "CLinux", system, logging, crypto],
+      exclude: ["CCurl"], swiftSettings: library),
+
+    // The tools, composed from the libraries.
+    .target(
+      name: "ToolSupport", dependencies: ["DistriStore", system, logging, arguments],
+      path: "Sources/Tools/ToolSupport", swiftSettings: tool),
+    .executableTarget(
+      name: "distri-fuse",
+      dependencies: ["DistriStore", "DistriFS", "DistriBuild", "ToolSupport", arguments, system, logging],
+      path: "Sources/Tools/distri-fuse", swiftSettings: tool),
+    .executableTarget(
+      name: "distri-build",
+      dependencies: [
+        "DistriStore", "DistriFS", "DistriBuild", "DistriRepo", "ToolSupport", arguments, system, logging,
+      ],
+      path: "Sources/Tools/distri-build", swiftSettings: tool),
+    .executableTarget(
+      name: "distri-fetch",
+      dependencies: [
+        "DistriStore", "DistriRepo", "ToolSupport", arguments, system, logging,
+        .product(name: "FlyingFox", package: "FlyingFox"),
+      ],
+      path: "Sources/Tools/distri-fetch", swiftSettings: tool),
+    .executableTarget(
+      name: "distri-mkimage", dependencies: ["DistriStore", "DistriBuild", "ToolSupport", arguments, system, logging],
+      path: "Sources/Tools/distri-mkimage", swiftSettings: tool),
+    .executableTarget(
+      name: "distri-init", dependencies: ["CInit"], path: "Sources/Tools/distri-init", exclude: ["CInit"],
+      swiftSettings: tool),
+    .target(name: "CInit", path: "Sources/Tools/distri-init/CInit"),
+
+    // Tests.
+    .target(
+      name: "TestSupport", dependencies: ["DistriStore", system], path: "Tests/TestSupport", swiftSettings: tool),
+    .testTarget(name: "DistriStoreTests", dependencies: ["DistriStore", "TestSupport"], swiftSettings: tool),
+    .testTarget(name: "DistriFSTests", dependencies: ["DistriFS", "TestSupport"], swiftSettings: tool),
+    .testTarget(name: "DistriBuildTests", dependencies: ["DistriBuild", "TestSupport"], swiftSettings: tool),
+    .testTarget(name: "DistriRepoTests", dependencies: ["DistriRepo", "TestSupport"], swiftSettings: tool),
+    .testTarget(name: "MountTests", dependencies: ["DistriFS", "TestSupport"], swiftSettings: tool),
+    .testTarget(name: "ToolTests", dependencies: ["TestSupport"], swiftSettings: tool),
+    .testTarget(name: "SystemTests", dependencies: ["TestSupport"], swiftSettings: tool),
+  ],
+  swiftLanguageModes: [.v6]
+)

@@ -1,0 +1,112 @@
+// SPDX-FileCopyrightText: The distri authors
+// SPDX-License-Identifier: Apache-2.0
+
+import SwiftProtobuf
+
+/// The index of one section of a repository: the content of its `meta.binaryproto`.
+///
+/// Format: proto2 binary, message `pb.MirrorMeta`, FORMATS section 5, `docs/formats.md`. Fields from 1000 on are extensions.
+public struct RepositoryIndex: Sendable, Hashable {
+  /// In ``PackageID``'s order.
+  public var packages: [Package]
+
+  /// One package of a section.
+  public struct Package: Sendable, Hashable {
+    /// Its full name.
+    public var id: PackageID
+    /// The files of its exchange directories, such as `bin/nano` or `out/lib/libz.so.1`.
+    public var wellKnownPaths: [String]
+    /// Its image (extension); nil in repositories of the original.
+    public var image: FileDigest?
+    /// Its metadata file (extension); nil in repositories of the original and in sections without metadata.
+    public var metadata: FileDigest?
+
+    /// Makes an entry.
+    public init(id: PackageID, wellKnownPaths: [String] = [], image: FileDigest? = nil, metadata: FileDigest? = nil) {
+      self.id = id
+      self.wellKnownPaths = wellKnownPaths
+      self.image = image
+      self.metadata = metadata
+    }
+  }
+
+  /// What a file must be.
+  public struct FileDigest: Sendable, Hashable {
+    /// Bytes.
+    public var byteCount: UInt64
+    /// 32 bytes.
+    public var sha256: [UInt8]
+
+    /// Makes a digest.
+    public init(byteCount: UInt64, sha256: [UInt8]) {
+      self.byteCount = byteCount
+      self.sha256 = sha256
+    }
+  }
+
+  /// Makes an index, in ``PackageID``'s order.
+  public init(packages: [Package]) { self.packages = packages.sorted { $0.id < $1.id } }
+
+  /// The largest index that is read, in bytes.
+  public static let maximumByteCount = 256 << 20
+
+  /// Parses the binary form.
+  ///
+  /// - Throws: ``StoreError/invalidMetadata(of:line:reason:)`` when it is none, is too large, or names what cannot be a package.
+  public init(serialized bytes: [UInt8], subject: String) throws(StoreError) {
+    guard bytes.count <= Self.maximumByteCount else {
+      throw .invalidMetadata(of: subject, line: nil, reason: "larger than \(Self.maximumByteCount) bytes")
+    }
+    do {
+      let message = try Pb_MirrorMeta(serializedBytes: bytes)
+      self.init(
+        packages: try message.package.map { package in
+          Package(
+            id: try PackageID(parsing: package.name), wellKnownPaths: package.wellKnownPath,
+            image: try package.hasImage ? FileDigest(package.image, subject: subject) : nil,
+            metadata: try package.hasMetadata ? FileDigest(package.metadata, subject: subject) : nil)
+        })
+    } catch let error as StoreError {
+      throw .invalidMetadata(of: subject, line: nil, reason: "\(error)")
+    } catch {
+      throw .invalidMetadata(of: subject, line: nil, reason: "not a repository index (\(error))")
+    }
+  }
+
+  /// The binary form, the same bytes for the same value.
+  ///
+  /// - Throws: ``StoreError/invalidMetadata(of:line:reason:)`` when it would be larger than a protocol buffer may be.
+  public func serialized() throws(StoreError) -> [UInt8] {
+    let message = Pb_MirrorMeta.with {
+      $0.package = packages.map { package in
+        Pb_MirrorMeta.Package.with {
+          $0.name = package.id.description
+          $0.wellKnownPath = package.wellKnownPaths.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
+          if let image = package.image { $0.image = image.message }
+          if let metadata = package.metadata { $0.metadata = metadata.message }
+        }
+      }
+    }
+    do {
+      return try message.serializedBytes()
+    } catch {
+      throw .invalidMetadata(of: "repository index", line: nil, reason: "\(error)")
+    }
+  }
+}
+
+extension RepositoryIndex.FileDigest {
+  fileprivate init(_ message: Pb_MirrorMeta.File, subject: String) throws(StoreError) {
+    guard message.sha256.count == 32 else {
+      throw .invalidMetadata(of: subject, line: nil, reason: "a SHA-256 has \(message.sha256.count) bytes instead of 32")
+    }
+    self.init(byteCount: message.size, sha256: Array(message.sha256))
+  }
+
+  fileprivate var message: Pb_MirrorMeta.File {
+    .with {
+      $0.size = byteCount
+      $0.sha256 = .init(sha256)
+    }
+  }
+}

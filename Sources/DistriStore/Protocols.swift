@@ -1,0 +1,64 @@
+// SPDX-FileCopyrightText: The distri authors
+// SPDX-License-Identifier: Apache-2.0
+
+import SystemPackage
+
+/// What exists: the packages of a store, a repository, or several of them in layers.
+public protocol PackageCatalog: Sendable {
+  /// All packages, in ``PackageID``'s order.
+  func packages() async throws -> [PackageID]
+  /// What the package says of itself.
+  ///
+  /// - Throws: ``StoreError/notFound(_:)``; ``StoreError/invalidMetadata(of:line:reason:)``.
+  func metadata(of package: PackageID) async throws -> PackageMetadata
+}
+
+/// Opened images. The first touch may wait, later ones do not.
+public protocol ImageSource: Sendable {
+  /// The package's image, opened and checked so far that its root can be listed.
+  ///
+  /// - Throws: ``StoreError/notFound(_:)``; ``StoreError/damagedImage(_:place:reason:)``.
+  func image(of package: PackageID) async throws -> PackageImage
+}
+
+/// Brings the files of one package into a staging area; knows nothing of commit.
+public protocol PackageFetcher: Sendable {
+  /// Stages the package's image and metadata, whole and verified, or throws.
+  func fetch(_ package: PackageID, into staging: borrowing StagingArea) async throws
+}
+
+/// Where packages are put.
+public protocol PackageSink: Sendable {
+  /// The body throws: nothing happened. It returns: all that it staged appears, durable, each package whole.
+  func transaction(_ body: (borrowing StagingArea) async throws -> Void) async throws
+}
+
+/// Immutable local bytes at offsets: a mapped file, a buffer.
+public protocol ByteSource: Sendable {
+  /// How many bytes there are.
+  var byteCount: UInt64 { get }
+  /// Fills all of the output's free capacity from the offset on, in bytes.
+  ///
+  /// - Throws: `EIO` when the range reaches past the end or the medium fails.
+  func read(into output: inout OutputRawSpan, at offset: UInt64) throws(Errno)
+}
+
+/// Bytes that can be fetched into a local, verified, sparse cache.
+public protocol RemoteByteSource: Sendable {
+  /// Returns when all of the ranges, in bytes, can be read locally.
+  func fetch(_ ranges: [Range<UInt64>]) async throws
+}
+
+/// Entries to pack: a directory, a tar, another image. A stream: parents come before their entries, and hard links after what they link to.
+public protocol FileTree {
+  /// The next entry; nil at the end.
+  mutating func next() throws -> TreeEntry?
+  /// Appends bytes of the regular file that ``next()`` gave last, at least one unless its end was reached or the output is full.
+  mutating func readContents(into output: inout OutputRawSpan) throws
+}
+
+/// A tree whose file contents lie in files: the kernel can copy them, without a detour through this process.
+public protocol DescriptorBackedTree: FileTree {
+  /// The regular file that ``FileTree/next()`` gave last, positioned anywhere; valid until the next call of `next()`.
+  mutating func contentsDescriptor() throws -> FileDescriptor
+}

@@ -1,0 +1,47 @@
+// SPDX-FileCopyrightText: The distri authors
+// SPDX-License-Identifier: Apache-2.0
+
+import DistriStore
+import Testing
+
+@Suite struct MetadataTests {
+  @Test func `metadata of the original is read`() throws {
+    let text = """
+      # a comment
+      runtime_dep: "glibc-amd64-2.31-4"
+      runtime_dep: "ncurses-amd64-6.2-8"
+      source_pkg: "nano"
+      version: "4.9.3-9"
+      runtime_union: <dir: "lib/gio" pkg: "glib-amd64-2.64-3">
+      some_later_field: 7
+      """
+    let metadata = try PackageMetadata(textproto: Array(text.utf8), subject: "nano")
+    #expect(metadata.runtimeDependencies.map(\.description) == ["glibc-amd64-2.31-4", "ncurses-amd64-6.2-8"])
+    #expect(metadata.sourcePackage == "nano")
+    #expect(metadata.version == "4.9.3-9")
+    #expect(metadata.runtimeUnions.map(\.directory.description) == ["lib/gio"])
+    #expect(try PackageMetadata(textproto: Array(metadata.textproto.utf8), subject: "again") == metadata)
+  }
+
+  @Test(arguments: [
+    "runtime_dep: \"../../etc-amd64-1-1\"", "runtime_dep: \"nano\"", "runtime_union: <dir: \"../x\" pkg: \"a-amd64-1-1\">", "}{",
+    "runtime_dep: \"a", String(repeating: "runtime_union: <", count: 10_000),
+  ])
+  func `hostile metadata is a typed error`(text: String) {
+    #expect(throws: StoreError.self) { try PackageMetadata(textproto: Array(text.utf8), subject: "x") }
+  }
+
+  @Test func `an index is written deterministically and read back`() throws {
+    let a = RepositoryIndex.Package(
+      id: try PackageID(parsing: "a-amd64-1-1"), wellKnownPaths: ["bin/b", "bin/a"],
+      image: .init(byteCount: 4096, sha256: Array(repeating: 7, count: 32)))
+    let b = RepositoryIndex.Package(id: try PackageID(parsing: "b-amd64-1-1"))
+    let bytes = try RepositoryIndex(packages: [b, a]).serialized()
+    #expect(try RepositoryIndex(packages: [a, b]).serialized() == bytes)
+    let read = try RepositoryIndex(serialized: bytes, subject: "x")
+    #expect(read.packages.map(\.id) == [a.id, b.id])
+    #expect(read.packages[0].image == a.image)
+    #expect(read.packages[0].wellKnownPaths == ["bin/a", "bin/b"])
+    #expect(throws: StoreError.self) { try RepositoryIndex(serialized: Array(bytes.dropLast(3)), subject: "x") }
+  }
+}
