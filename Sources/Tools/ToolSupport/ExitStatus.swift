@@ -24,23 +24,41 @@ public enum ExitStatus {
   /// A missing permission.
   public static let permission = ExitCode(77)
 
-  /// The status for an error of the store.
-  public static func status(for error: StoreError) -> ExitCode {
+  /// The one place that turns an error into an exit status.
+  public static func of(_ error: any Error) -> ExitCode {
     switch error {
-    case .invalidName: usage
-    case .invalidMetadata, .damagedImage, .invalidArchive: badData
-    case .notFound: notFound
-    case .locked: tryAgain
-    case .system(_, _, let errno): status(for: errno)
+    case let error as any ExitStatusProviding: error.exitStatus
+    case let errno as Errno: of(errno: errno)
+    case is CancellationError: ExitCode(130)
+    default: software
     }
   }
 
   /// The status for an error of the operating system.
-  public static func status(for errno: Errno) -> ExitCode {
+  public static func of(errno: Errno) -> ExitCode {
     switch errno {
     case .permissionDenied, .notPermitted, .readOnlyFileSystem: permission
     case .noSuchFileOrDirectory: notFound
     default: io
+    }
+  }
+}
+
+/// An error that knows its exit status. The libraries' errors conform in ToolSupport or in the tool that uses the library.
+public protocol ExitStatusProviding: Error {
+  /// The status with which the tool ends.
+  var exitStatus: ExitCode { get }
+}
+
+extension StoreError: ExitStatusProviding {
+  /// The status with which a tool ends.
+  public var exitStatus: ExitCode {
+    switch self {
+    case .invalidName: ExitStatus.usage
+    case .notFound: ExitStatus.notFound
+    case .locked: ExitStatus.tryAgain
+    case .system(_, _, let errno): ExitStatus.of(errno: errno)
+    default: ExitStatus.badData
     }
   }
 }
