@@ -1,0 +1,80 @@
+# SPDX-FileCopyrightText: The distri authors
+# SPDX-License-Identifier: Apache-2.0
+
+# `make demo` and `make test` need nothing but a Swift toolchain and root on Debian 12: what is missing, they install.
+
+PREFIX ?= /usr/local
+SWIFT ?= swift
+JOBS ?= $(shell nproc)
+TOOLS = distri-fuse distri-build distri-fetch distri-mkimage
+RELEASE = $(SWIFT) build -c release --static-swift-stdlib -j $(JOBS)
+BIN = .build/release
+CORPUS = $(firstword $(wildcard ../shared/corpus/build-textproto))
+
+# What the libraries link to; what the tools call; what only the tests use.
+BUILD_PACKAGES = libsquashfs-dev libfuse3-dev libcurl4-openssl-dev libarchive-dev pkg-config
+TOOL_PACKAGES = fuse3 patchelf musl-tools binutils patch xz-utils zstd e2fsprogs qemu-system-x86 dpkg-dev
+TEST_PACKAGES = squashfs-tools squashfs-tools-ng attr libcap2-bin zip cpio lz4 nginx-light
+
+.PHONY: all demo test check fmt docs bench examples fuzz consumer install release deps test-deps clean
+
+all: release
+
+define install_missing
+@missing=; for package in $(1); do \
+  dpkg-query -W -f '$${Status}' $$package 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$package"; \
+done; \
+if [ -n "$$missing" ]; then \
+  echo "installing$$missing"; \
+  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
+fi
+endef
+
+deps:
+	$(call install_missing,$(BUILD_PACKAGES) $(TOOL_PACKAGES))
+
+test-deps: deps
+	$(call install_missing,$(TEST_PACKAGES))
+
+release: deps
+	$(RELEASE)
+
+# The main job on real input, below ./demo only.
+demo: release
+	Examples/demo.sh $(BIN) demo
+
+# Everything that CI runs.
+test: test-deps check
+	DISTRI_CORPUS=$(CORPUS) $(SWIFT) test -j $(JOBS) --skip SystemTests
+	$(MAKE) fuzz consumer examples
+	$(MAKE) release
+	DISTRI_BIN=$(abspath $(BIN)) $(SWIFT) test -j $(JOBS) --filter SystemTests
+
+# Format, warnings, and the fences of docs/architecture.md.
+check: deps
+	.ci/check $(SWIFT)
+
+fmt:
+	$(SWIFT) format format --in-place --parallel --recursive Package.swift Sources Tests Examples
+
+fuzz: deps
+	Tests/Fuzz/run.sh $(SWIFT)
+
+consumer: deps
+	$(SWIFT) run --package-path Tests/Consumer -j $(JOBS)
+
+examples: deps
+	Examples/run.sh $(SWIFT)
+
+bench: test-deps release
+	Tests/Performance/run.sh $(abspath $(BIN))
+
+# DocC archives of the four libraries in .build/docs.
+docs: deps
+	.ci/docs $(SWIFT)
+
+install: release
+	.ci/install $(BIN) $(DESTDIR)$(PREFIX)
+
+clean:
+	rm -rf .build demo

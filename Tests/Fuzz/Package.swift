@@ -1,0 +1,24 @@
+// swift-tools-version: 6.2
+// SPDX-FileCopyrightText: The distri authors
+// SPDX-License-Identifier: Apache-2.0
+
+import PackageDescription
+
+// Built with `swift build -Xswiftc -sanitize=fuzzer,address`, see README.md.
+let package = Package(
+  name: "fuzz",
+  dependencies: [
+    .package(name: "distri", path: "../.."),
+    .package(url: "https://github.com/apple/swift-system", from: "1.8.0"),
+  ],
+  targets: [
+    .target(name: "CFuzzer"),
+    .executableTarget(
+      name: "fuzz",
+      dependencies: [
+        "CFuzzer", .product(name: "DistriStore", package: "distri"),
+        .product(name: "SystemPackage", package: "swift-system"),
+      ]),
+  ],
+  swiftLanguageModes: [.v6]
+)
