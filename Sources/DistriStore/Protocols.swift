@@ -23,8 +23,24 @@ public protocol ImageSource: Sendable {
 
 /// Brings the files of one package into a staging area; knows nothing of commit.
 public protocol PackageFetcher: Sendable {
-  /// Stages the package's image and metadata, whole and verified, or throws.
-  func fetch(_ package: PackageID, into staging: borrowing StagingArea) async throws
+  /// Creates the package's image and, where there is some, its metadata, whole and verified, or throws.
+  func fetch(_ package: PackageID, to files: StagedFiles) async throws
+}
+
+/// Where the files of one package go while they are staged.
+///
+/// A ``StagingArea`` is only borrowed and cannot enter the tasks that fetch in parallel; this can.
+public struct StagedFiles: Sendable, Hashable {
+  /// The image, to be created.
+  public let image: FilePath
+  /// The metadata, to be created.
+  public let metadata: FilePath
+
+  /// Names the two files.
+  public init(image: FilePath, metadata: FilePath) {
+    self.image = image
+    self.metadata = metadata
+  }
 }
 
 /// Where packages are put.
