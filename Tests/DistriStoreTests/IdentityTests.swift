@@ -41,8 +41,10 @@ import Testing
   }
 
   @Test func `a query without version means the newest by number`() throws {
-    let all = try ["nano-amd64-9.0-2", "nano-amd64-1.0-10", "nano-amd64-3.0-9", "nano-i686-3.0-99", "nanox-amd64-1-50", "nano-amd64-99"]
-      .map { try PackageID(parsing: $0) }
+    let all = try [
+      "nano-amd64-9.0-2", "nano-amd64-1.0-10", "nano-amd64-3.0-9", "nano-i686-3.0-99", "nanox-amd64-1-50", "nano-amd64-99",
+    ]
+    .map { try PackageID(parsing: $0) }
     #expect(try PackageQuery(parsing: "nano").newest(of: all, defaultArchitecture: .amd64)?.description == "nano-amd64-1.0-10")
     #expect(try PackageQuery(parsing: "nano-i686").newest(of: all)?.description == "nano-i686-3.0-99")
     #expect(try PackageQuery(parsing: "nano-amd64-3.0-9").newest(of: all)?.description == "nano-amd64-3.0-9")

@@ -10,18 +10,20 @@ public struct EntryName: Sendable, Hashable, CustomStringConvertible {
 
   /// - Throws: ``StoreError/invalidName(_:_:)`` when the bytes cannot name a directory entry.
   public init(_ bytes: some Collection<UInt8>) throws(StoreError) {
-    let defect: StoreError.NameDefect? =
-      if bytes.isEmpty { .empty } else if bytes.count > 255 { .tooLong } else if bytes.elementsEqual([UInt8(ascii: ".")])
-        || bytes.elementsEqual([UInt8(ascii: "."), UInt8(ascii: ".")])
-      { .hidden } else if bytes.contains(UInt8(ascii: "/")) { .forbiddenByte(UInt8(ascii: "/")) } else if bytes.contains(0) {
-        .forbiddenByte(0)
-      } else { nil }
+    let defect = Self.defect(of: bytes)
     if let defect { throw .invalidName(String(decoding: bytes, as: UTF8.self), defect) }
     self.bytes = Array(bytes)
   }
 
   /// - Throws: as ``init(_:)-(Collection<UInt8>)``.
   public init(_ text: String) throws(StoreError) { try self.init(Array(text.utf8)) }
+
+  private static func defect(of bytes: some Collection<UInt8>) -> StoreError.NameDefect? {
+    if bytes.isEmpty { return .empty }
+    if bytes.count > 255 { return .tooLong }
+    if bytes.elementsEqual(".".utf8) || bytes.elementsEqual("..".utf8) { return .hidden }
+    return bytes.first { $0 == UInt8(ascii: "/") || $0 == 0 }.map { .forbiddenByte($0) }
+  }
 
   /// For display only: bytes that are no UTF-8 are replaced.
   public var description: String { String(decoding: bytes, as: UTF8.self) }

@@ -36,7 +36,9 @@ guard CommandLine.arguments.count > 1, let target = targets[CommandLine.argument
   print("usage: fuzz \(targets.keys.sorted().joined(separator: "|")) [FLAGS] [CORPUS…]")
   exit(64)
 }
-var arguments: [UnsafeMutablePointer<CChar>?] = CommandLine.arguments.enumerated().filter { $0.offset != 1 }.map { strdup($0.element) }
+var arguments: [UnsafeMutablePointer<CChar>?] = CommandLine.arguments.enumerated().filter { $0.offset != 1 }.map {
+  strdup($0.element)
+}
 arguments.append(nil)
 var count = CInt(arguments.count - 1)
 arguments.withUnsafeMutableBufferPointer { buffer in
