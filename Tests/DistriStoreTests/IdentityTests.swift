@@ -53,7 +53,7 @@ import Testing
 
   @Test(arguments: [
     "", "a/b-amd64-1-1", "../x-amd64-1-1", "a\0b-amd64-1-1", "a\nb-amd64-1-1", ".index-amd64-1-1", "ä-amd64-1-1", "a b-amd64-1-1",
-    String(repeating: "a", count: 4096) + "-amd64-1-1", "-amd64-1-1", "nano-amd64-",
+    String(repeating: "a", count: 201) + "-amd64-1-1", "-amd64-1-1", "nano-amd64-",
   ])
   func `a hostile name is a typed error`(text: String) {
     #expect {
@@ -62,6 +62,10 @@ import Testing
       guard case StoreError.invalidName = error else { return false }
       return true
     }
+  }
+
+  @Test func `a name of 4 KiB is a typed error`() {
+    #expect(throws: StoreError.self) { try PackageID(parsing: String(repeating: "a", count: 4096) + "-amd64-1-1") }
   }
 
   @Test func `parts that would be read back differently are refused`() {

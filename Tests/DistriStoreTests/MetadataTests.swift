@@ -25,9 +25,14 @@ import Testing
 
   @Test(arguments: [
     "runtime_dep: \"../../etc-amd64-1-1\"", "runtime_dep: \"nano\"", "runtime_union: <dir: \"../x\" pkg: \"a-amd64-1-1\">", "}{",
-    "runtime_dep: \"a", String(repeating: "runtime_union: <", count: 10_000),
+    "runtime_dep: \"a",
   ])
   func `hostile metadata is a typed error`(text: String) {
+    #expect(throws: StoreError.self) { try PackageMetadata(textproto: Array(text.utf8), subject: "x") }
+  }
+
+  @Test func `metadata nested without end is a typed error`() {
+    let text = String(repeating: "runtime_union: <", count: 10_000)
     #expect(throws: StoreError.self) { try PackageMetadata(textproto: Array(text.utf8), subject: "x") }
   }
 
