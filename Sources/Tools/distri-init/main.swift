@@ -1,3 +1,10 @@
 // SPDX-FileCopyrightText: The distri authors
 // SPDX-License-Identifier: Apache-2.0
 
+import Glibc
+
+guard getpid() == 1 else {
+  Console.say("this is the first process of an initramfs; distri-mkimage puts it there. It does nothing elsewhere.")
+  exit(64)
+}
+Boot.run()

@@ -1,0 +1,121 @@
+// SPDX-FileCopyrightText: The distri authors
+// SPDX-License-Identifier: Apache-2.0
+
+/// From the first process of the initramfs to the first process of the root.
+enum Boot {
+  /// The commands that an image runs instead of an init program: a shell command a line.
+  static let commandsFile = "/etc/distri/boot-commands"
+
+  /// Never returns: the machine runs its init program, or is off.
+  static func run() -> Never {
+    var parameters: KernelParameters?
+    do {
+      try mountKernelFileSystems()
+      let read = try KernelParameters(parsing: System.text(of: "/proc/cmdline"))
+      parameters = read
+      try enterRoot(read)
+      try View.start(until: Deadline(seconds: read.timeout))
+      report(status: try start(read))
+      System.powerOff()
+    } catch {
+      let failure = error as? BootFailure ?? BootFailure("\(error)")
+      Console.explain(failure)
+      report(status: 70)
+      if parameters?.offersRescue ?? true { Rescue.offerShell() }
+      Console.say("turning the machine off")
+      System.powerOff()
+    }
+  }
+
+  private static func mountKernelFileSystems() throws {
+    for directory in ["/proc", "/sys", "/dev", "/sysroot"] { try System.makeDirectory(directory) }
+    // /proc is there already where the Swift runtime needed it (see CInit.c).
+    if !System.exists("/proc/self") {
+      try System.mount("proc", on: "/proc", type: "proc", flags: [.noSetUserID, .noDevices, .noExecution])
+    }
+    try System.mount("sysfs", on: "/sys", type: "sysfs", flags: [.noSetUserID, .noDevices, .noExecution])
+    try System.mount("devtmpfs", on: "/dev", type: "devtmpfs", flags: [.noSetUserID], options: "mode=0755")
+    for (name, target) in [("fd", "fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2")] {
+      try System.makeLink("/dev/\(name)", to: "/proc/self/\(target)")
+    }
+  }
+
+  private static func enterRoot(_ parameters: KernelParameters) throws {
+    guard let root = parameters.root else {
+      throw BootFailure(
+        "the kernel parameter root= is missing", hints: ["it names the root file system: LABEL=…, UUID=… or /dev/…"])
+    }
+    if System.exists(ModuleList.path) { try ModuleList(parsing: System.text(of: ModuleList.path)).load() }
+    let device = try RootFinder(root: root).find(until: Deadline(seconds: parameters.timeout))
+    do {
+      try System.mount(device, on: "/sysroot", type: "ext4", flags: parameters.isReadOnly ? [.readOnly] : [])
+    } catch {
+      throw BootFailure("\(error)", hints: ["boot another system and run e2fsck on \(device)"])
+    }
+    for directory in ["dev", "proc", "sys"] { try System.move("/\(directory)", to: "/sysroot/\(directory)") }
+    try System.mount("tmpfs", on: "/sysroot/run", type: "tmpfs", flags: [.noSetUserID, .noDevices], options: "mode=0755")
+    try System.makeDirectory("/sysroot" + View.initramfs)
+    try System.bind("/", on: "/sysroot" + View.initramfs)
+    try System.switchRoot(to: "/sysroot")
+  }
+
+  /// - Returns: the status of the first command that failed, 0 when all went well. Does not return where an init program takes over.
+  private static func start(_ parameters: KernelParameters) throws -> Int32 {
+    if let command = parameters.command { return try run([command]) }
+    if parameters.initProgram == nil, let text = try? System.text(of: commandsFile) {
+      return try run(commands(in: text))
+    }
+    let program = parameters.initProgram ?? "/sbin/init"
+    let failure = Process.become(path: program, arguments: [program])
+    throw BootFailure("\(failure)", hints: ["init=PROGRAM names the first process, distri.run=COMMAND a command to run instead"])
+  }
+
+  /// The lines that are neither blank nor comments.
+  static func commands(in text: String) -> [String] {
+    text.split(separator: "\n").map(String.init).filter { line in
+      guard let first = line.first(where: { $0 != " " && $0 != "\t" }) else { return false }
+      return first != "#"
+    }
+  }
+
+  private static func run(_ commands: [String]) throws -> Int32 {
+    guard let shell = Rescue.shell() else {
+      throw BootFailure("there is no shell to run commands with: neither /bin/sh nor /bin/bash is in the view")
+    }
+    for command in commands {
+      let status = try Process(path: shell, arguments: [shell, "-c", command]).wait()
+      if status != 0 {
+        Console.say("«\(command)» ended with status \(status)")
+        return status
+      }
+    }
+    return 0
+  }
+
+  /// Tells the virtual machine's owner how it went, where `distri-mkimage boot` gave the machine a port for that.
+  private static func report(status: Int32) {
+    for port in System.names(in: "/sys/class/virtio-ports") {
+      guard let name = try? System.text(of: "/sys/class/virtio-ports/\(port)/name"), name == "org.distri.status\n" else { continue }
+      if System.write(Array("exit \(status)\n".utf8), toPath: "/dev/\(port)") { return }
+    }
+  }
+}
+
+/// The way out when the machine cannot start.
+enum Rescue {
+  /// A shell of the view or of the initramfs.
+  static func shell() -> String? {
+    ["/bin/sh", "/bin/bash", View.initramfs + "/bin/sh"].first(where: System.isExecutable)
+  }
+
+  /// Gives the person at the console a shell, where there is one, until they leave it.
+  static func offerShell() {
+    guard let shell = shell() else { return }
+    Console.say("here is a shell to look around; the machine is turned off when you leave it")
+    do {
+      _ = try Process(path: shell, arguments: ["-" + (shell.split(separator: "/").last ?? "sh")], session: .console).wait()
+    } catch {
+      Console.say("\(error)")
+    }
+  }
+}
