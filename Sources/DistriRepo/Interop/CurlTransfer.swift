@@ -1,0 +1,217 @@
+// SPDX-FileCopyrightText: The distri authors
+// SPDX-License-Identifier: Apache-2.0
+
+import CCurl
+import Synchronization
+import SystemPackage
+
+/// One attempt at one transfer: an easy handle, and what its callbacks need.
+///
+/// `@unchecked Sendable`: after ``begin(_:whenResumed:)`` only the engine's thread touches it, but for the flag, which is atomic.
+@safe final class CurlTransfer: @unchecked Sendable {
+  let easy: UnsafeMutableRawPointer
+  let host: Substring
+  private let request: TransferRequest
+  private let sink: any TransferSink
+  private let errorText: UnsafeMutablePointer<CChar>
+  private var continuation: CheckedContinuation<TransferResponse, any Error>?
+  private var requestResume: @Sendable () -> Void = {}
+  private var failure: (any Error)?
+  private var byteCount: UInt64 = 0
+  private var headerByteCount = 0
+  private let cancelled = Atomic(false)
+
+  /// More header bytes than any honest server sends.
+  private static let maximumHeaderByteCount = 256 << 10
+  /// libcurl's buffer for what arrives.
+  private static let receiveBufferByteCount = 512 << 10
+
+  init(_ request: TransferRequest, sink: any TransferSink, options: CurlTransport.Options) throws(RepositoryError) {
+    guard let easy = unsafe curl_easy_init() else { throw .system(operation: "start", path: "libcurl", .noMemory) }
+    unsafe self.easy = unsafe easy
+    self.request = request
+    self.sink = sink
+    host = request.url.host
+    unsafe errorText = .allocate(capacity: Int(CURL_ERROR_SIZE))
+    unsafe errorText.initialize(repeating: 0, count: Int(CURL_ERROR_SIZE))
+    guard !request.url.utf8.contains(where: { $0 <= 0x20 || $0 == 0x7f }), configure(options) else {
+      throw .invalidURL(request.url)
+    }
+  }
+
+  deinit {
+    unsafe curl_easy_cleanup(easy)
+    unsafe errorText.deallocate()
+  }
+
+  // MARK: Called by anybody
+
+  func begin(
+    _ continuation: CheckedContinuation<TransferResponse, any Error>, whenResumed: @escaping @Sendable () -> Void
+  ) {
+    self.continuation = continuation
+    requestResume = whenResumed
+  }
+
+  func markCancelled() { cancelled.store(true, ordering: .releasing) }
+
+  var isCancelled: Bool { cancelled.load(ordering: .acquiring) }
+
+  // MARK: Called by the engine's thread
+
+  var startFailure: RepositoryError { .system(operation: "start transfer of \(request.url)", path: "libcurl", .noMemory) }
+
+  /// The sink may take bytes again.
+  func resume() { _ = unsafe curl_easy_pause(easy, CURLPAUSE_CONT) }
+
+  func complete(_ result: Result<TransferResponse, any Error>) {
+    continuation?.resume(with: result)
+    continuation = nil
+  }
+
+  func result(of code: CURLcode) -> Result<TransferResponse, any Error> {
+    if let failure { return .failure(failure) }
+    let status = status
+    guard code == CURLE_OK else { return .failure(error(code, status: status)) }
+    guard status == 200 else { return .failure(RepositoryError.transferFailed(url: request.url, .status(status))) }
+    var url: UnsafePointer<CChar>?
+    _ = unsafe ccurl_get_string(easy, CURLINFO_EFFECTIVE_URL, &url)
+    let effective = unsafe url.map { unsafe String(cString: $0) } ?? request.url
+    return .success(TransferResponse(url: effective, byteCount: byteCount))
+  }
+
+  private var status: Int {
+    var status = 0
+    _ = unsafe ccurl_get_long(easy, CURLINFO_RESPONSE_CODE, &status)
+    return status
+  }
+
+  private func error(_ code: CURLcode, status: Int) -> RepositoryError {
+    let detail = unsafe String(cString: errorText)
+    let text = detail.isEmpty ? unsafe String(cString: curl_easy_strerror(code)) : detail
+    let url = request.url
+    switch code {
+    case CURLE_HTTP_RETURNED_ERROR where status == 404 || status == 410: return .notFound(url: url)
+    case CURLE_HTTP_RETURNED_ERROR: return .transferFailed(url: url, .status(status))
+    case CURLE_OPERATION_TIMEDOUT: return .transferFailed(url: url, .timedOut)
+    case CURLE_COULDNT_RESOLVE_HOST, CURLE_COULDNT_RESOLVE_PROXY, CURLE_COULDNT_CONNECT:
+      return .transferFailed(url: url, .unreachable(text))
+    case CURLE_PARTIAL_FILE, CURLE_GOT_NOTHING, CURLE_RECV_ERROR, CURLE_SEND_ERROR, CURLE_HTTP2, CURLE_HTTP2_STREAM:
+      return .transferFailed(url: url, .interrupted(text))
+    case CURLE_UNSUPPORTED_PROTOCOL, CURLE_TOO_MANY_REDIRECTS: return .transferFailed(url: url, .redirectRefused)
+    case CURLE_PEER_FAILED_VERIFICATION, CURLE_SSL_CONNECT_ERROR, CURLE_SSL_CACERT_BADFILE, CURLE_SSL_ISSUER_ERROR:
+      return .transferFailed(url: url, .untrusted(text))
+    case CURLE_FILESIZE_EXCEEDED: return .tooLarge(url: url, limit: request.maximumByteCount)
+    case CURLE_URL_MALFORMAT: return .invalidURL(url)
+    default: return .transferFailed(url: url, .malformed(text))
+    }
+  }
+
+  // MARK: Callbacks
+
+  /// Answers libcurl: how many of the bytes were taken, a pause, or an error (any other number).
+  fileprivate func receive(_ bytes: UnsafeRawBufferPointer) -> Int {
+    do {
+      // A body that comes with anything but 200 is not the file.
+      guard status == 200 else { throw RepositoryError.transferFailed(url: request.url, .status(status)) }
+      let (total, overflow) = byteCount.addingReportingOverflow(UInt64(bytes.count))
+      guard !overflow, total <= request.maximumByteCount else {
+        throw RepositoryError.tooLarge(url: request.url, limit: request.maximumByteCount)
+      }
+      switch try sink.consume(unsafe bytes.bytes) {
+      case .proceed:
+        byteCount = total
+        return bytes.count
+      case .pause(let gate):
+        gate.whenOpen(requestResume)
+        return Int(CURL_WRITEFUNC_PAUSE)
+      }
+    } catch {
+      failure = error
+      return Self.refuse
+    }
+  }
+
+  fileprivate func receiveHeader(_ count: Int) -> Int {
+    headerByteCount += count
+    guard headerByteCount <= Self.maximumHeaderByteCount else {
+      failure = RepositoryError.transferFailed(url: request.url, .malformed("headers without end"))
+      return Self.refuse
+    }
+    return count
+  }
+
+  /// A number of bytes that was never offered: libcurl ends the transfer.
+  fileprivate static let refuse = Int(CURL_WRITEFUNC_ERROR)
+
+  // MARK: Configuration
+
+  private func set(_ option: CURLoption, _ value: Int) -> Bool { unsafe ccurl_set_long(easy, option, value) == CURLE_OK }
+
+  private func set(_ option: CURLoption, _ value: String) -> Bool { unsafe ccurl_set_string(easy, option, value) == CURLE_OK }
+
+  private func set(_ option: CURLoption, seconds: Duration) -> Bool {
+    set(option, Int(clamping: max(1, seconds.components.seconds)))
+  }
+
+  private func set(_ option: CURLoption, milliseconds time: Duration) -> Bool {
+    let (seconds, attoseconds) = time.components
+    let whole = seconds.multipliedReportingOverflow(by: 1000)
+    let milliseconds = whole.overflow ? Int64.max : whole.partialValue &+ attoseconds / 1_000_000_000_000_000
+    return set(option, max(1, min(Int(clamping: milliseconds), Int(Int32.max))))
+  }
+
+  private func configure(_ options: CurlTransport.Options) -> Bool {
+    // Credentials do not follow a redirect, and HTTPS stays HTTPS.
+    let redirects = request.url.isHTTPS ? "https" : "http,https"
+    var ok =
+      set(CURLOPT_URL, request.url) && set(CURLOPT_PROTOCOLS_STR, "http,https") && set(CURLOPT_REDIR_PROTOCOLS_STR, redirects)
+      && set(CURLOPT_FOLLOWLOCATION, 1) && set(CURLOPT_MAXREDIRS, options.maximumRedirects) && set(CURLOPT_FAILONERROR, 1)
+      && set(CURLOPT_SSL_VERIFYPEER, 1) && set(CURLOPT_SSL_VERIFYHOST, 2) && set(CURLOPT_USERAGENT, options.userAgent)
+      && set(CURLOPT_NOSIGNAL, 1) && set(CURLOPT_NETRC, 0) && set(CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_2TLS)
+      && set(CURLOPT_CONNECTTIMEOUT_MS, milliseconds: options.connectTimeLimit)
+      && set(CURLOPT_LOW_SPEED_LIMIT, Int(options.minimumBytesPerSecond))
+      && set(CURLOPT_LOW_SPEED_TIME, seconds: options.slownessTimeLimit)
+      && set(CURLOPT_BUFFERSIZE, Self.receiveBufferByteCount)
+    // The empty string offers every encoding that libcurl was built with.
+    ok = ok && set(CURLOPT_ACCEPT_ENCODING, "")
+    if request.url.isHTTPS { ok = ok && set(CURLOPT_PIPEWAIT, 1) }
+    if let limit = request.timeLimit { ok = ok && set(CURLOPT_TIMEOUT_MS, milliseconds: limit) }
+    if !options.usesProxyOfEnvironment { ok = ok && set(CURLOPT_PROXY, "") }
+    if let file = options.certificateAuthorities { ok = ok && set(CURLOPT_CAINFO, file.string) }
+    return ok && configureLengthLimit() && configureCallbacks()
+  }
+
+  /// Refuses by the announced length, before a byte comes. An encoded body may be a little larger than what it decodes to.
+  private func configureLengthLimit() -> Bool {
+    let slack = request.maximumByteCount / 16 + 4096
+    let limit = Int(clamping: request.maximumByteCount.addingReportingOverflow(slack).partialValue)
+    guard request.maximumByteCount < UInt64(Int64.max) / 2 else { return true }
+    return unsafe ccurl_set_offset(easy, CURLOPT_MAXFILESIZE_LARGE, limit) == CURLE_OK
+  }
+
+  private func configureCallbacks() -> Bool {
+    // Unretained: the engine's queue holds the transfer for as long as libcurl may call.
+    let context = unsafe Unmanaged.passUnretained(self).toOpaque()
+    return unsafe ccurl_set_pointer(easy, CURLOPT_ERRORBUFFER, errorText) == CURLE_OK
+      && ccurl_set_pointer(easy, CURLOPT_WRITEDATA, context) == CURLE_OK
+      && ccurl_set_callback(easy, CURLOPT_WRITEFUNCTION, receiveBody) == CURLE_OK
+      && ccurl_set_pointer(easy, CURLOPT_HEADERDATA, context) == CURLE_OK
+      && ccurl_set_callback(easy, CURLOPT_HEADERFUNCTION, receiveHeaders) == CURLE_OK
+  }
+}
+
+private func receiveBody(
+  _ data: UnsafeMutablePointer<CChar>?, _ size: Int, _ count: Int, _ context: UnsafeMutableRawPointer?
+) -> Int {
+  guard let data = unsafe data, let context = unsafe context else { return CurlTransfer.refuse }
+  let bytes = unsafe UnsafeRawBufferPointer(start: data, count: size &* count)
+  return unsafe Unmanaged<CurlTransfer>.fromOpaque(context).takeUnretainedValue().receive(bytes)
+}
+
+private func receiveHeaders(
+  _ data: UnsafeMutablePointer<CChar>?, _ size: Int, _ count: Int, _ context: UnsafeMutableRawPointer?
+) -> Int {
+  guard let context = unsafe context else { return CurlTransfer.refuse }
+  return unsafe Unmanaged<CurlTransfer>.fromOpaque(context).takeUnretainedValue().receiveHeader(size &* count)
+}

@@ -1,0 +1,132 @@
+// SPDX-FileCopyrightText: The distri authors
+// SPDX-License-Identifier: Apache-2.0
+
+import DistriStore
+import SystemPackage
+
+/// What can go wrong with repositories. The payload is the subject; the sentence is made in ``description``.
+public enum RepositoryError: Error, Sendable, Equatable {
+  /// The server answers that it has no such file (404, 410), or there is none in a directory.
+  case notFound(url: String)
+  /// The file could not be brought here.
+  case transferFailed(url: String, TransferFailure)
+  /// More than `limit` bytes came, or were announced.
+  case tooLarge(url: String, limit: UInt64)
+  /// A whole file came, but not the one that the index promises. `subject` is the package or what the caller calls the file.
+  case mismatch(subject: String, url: String, expected: RepositoryIndex.FileDigest, got: RepositoryIndex.FileDigest)
+  /// The repository's index carries no digest for the package, so that nothing proves its files.
+  case unverifiable(PackageID, repository: String)
+  /// Neither `http://`, `https://`, `file://` nor a path, or not written as one.
+  case invalidURL(String)
+  /// No repository has a package that was asked for, or that one of them depends on.
+  case unresolved(String, neededBy: PackageID?, repositories: [String])
+  /// A system call failed.
+  case system(operation: String, path: FilePath, Errno)
+}
+
+/// Why a file could not be brought here.
+public enum TransferFailure: Sendable, Equatable {
+  /// An answer other than the file: an HTTP status such as 403 or 503.
+  case status(Int)
+  /// No connection, or too few bytes, within the time allowed.
+  case timedOut
+  /// No such host, or nobody listens there. Says what libcurl said.
+  case unreachable(String)
+  /// The connection broke, or ended before the announced length.
+  case interrupted(String)
+  /// A redirect to something other than HTTP, from HTTPS to HTTP, or too many of them.
+  case redirectRefused
+  /// The server's certificate does not prove who it is.
+  case untrusted(String)
+  /// The answer breaks the rules of HTTP or of its content encoding.
+  case malformed(String)
+
+  /// Whether the same request may succeed a moment later.
+  var isTransient: Bool {
+    switch self {
+    case .status(let status): status == 408 || status == 429 || status >= 500
+    case .timedOut, .unreachable, .interrupted: true
+    case .redirectRefused, .untrusted, .malformed: false
+    }
+  }
+}
+
+extension RepositoryError: CustomStringConvertible {
+  /// A sentence for people that says what to do where that is known.
+  public var description: String {
+    switch self {
+    case .notFound(let url):
+      "\(url.withoutCredentials): there is no such file"
+    case .transferFailed(let url, let failure):
+      "\(url.withoutCredentials): \(failure)"
+    case .tooLarge(let url, let limit):
+      "\(url.withoutCredentials): more than the \(limit) bytes that are expected at most; the repository changed or is not to be trusted"
+    case .mismatch(let subject, let url, let expected, let got):
+      """
+      \(subject.printable): \(url.withoutCredentials) is not the file of the index: expected \(expected.words), got \(got.words); \
+      if the repository was just published, try again
+      """
+    case .unverifiable(let package, let repository):
+      """
+      \(package): the index of \(repository.withoutCredentials) has no SHA-256 for it, so nothing proves its files; \
+      publish the repository with distri-fetch, or allow unverified packages explicitly
+      """
+    case .invalidURL(let text):
+      "«\(text.printable)» is neither an http://, https:// or file:// URL nor a path"
+    case .unresolved(let what, let dependent, let repositories):
+      "no package «\(what.printable)»\(dependent.map { ", which \($0) needs," } ?? "") in "
+        + (repositories.isEmpty
+          ? "any repository: none is configured" : repositories.map(\.withoutCredentials).joined(separator: ", "))
+    case .system(let operation, let path, let errno):
+      "\(operation) \(path): \(errno)"
+    }
+  }
+}
+
+extension TransferFailure: CustomStringConvertible {
+  /// The rest of a sentence.
+  public var description: String {
+    switch self {
+    case .status(let status): "the server answers with status \(status)"
+    case .timedOut: "no answer, or too slow a one, within the time allowed"
+    case .unreachable(let reason): "cannot reach the server: \(reason.printable)"
+    case .interrupted(let reason): "the connection broke: \(reason.printable)"
+    case .redirectRefused: "refused to follow a redirect: it leads out of HTTP, from HTTPS to HTTP, or round and round"
+    case .untrusted(let reason): "cannot trust the server: \(reason.printable)"
+    case .malformed(let reason): "not a valid answer: \(reason.printable)"
+    }
+  }
+}
+
+extension RepositoryIndex.FileDigest {
+  fileprivate var words: String { "\(byteCount) bytes with SHA-256 \(sha256.hexadecimal)" }
+}
+
+extension [UInt8] {
+  /// Two lower-case digits a byte.
+  var hexadecimal: String {
+    String(decoding: flatMap { [Self.digits[Int($0 >> 4)], Self.digits[Int($0 & 15)]] }, as: UTF8.self)
+  }
+
+  private static let digits = Array("0123456789abcdef".utf8)
+}
+
+extension String {
+  /// The URL without user and password, and printable.
+  var withoutCredentials: String {
+    guard let scheme = range(ofASCII: "://") else { return printable }
+    let rest = self[scheme.upperBound...]
+    let authority = rest.prefix { $0 != "/" && $0 != "?" && $0 != "#" }
+    guard let at = authority.lastIndex(of: "@") else { return printable }
+    return (self[..<scheme.upperBound] + rest[rest.index(after: at)...]).description.printable
+  }
+
+  private func range(ofASCII text: String) -> Range<String.Index>? {
+    var start = startIndex
+    while start < endIndex {
+      if self[start...].hasPrefix(text) { return start..<index(start, offsetBy: text.count) }
+      formIndex(after: &start)
+    }
+    return nil
+  }
+}

@@ -1,0 +1,90 @@
+// SPDX-FileCopyrightText: The distri authors
+// SPDX-License-Identifier: Apache-2.0
+
+import SystemPackage
+
+/// `http://` and `https://` through libcurl: one thread for all transfers, connections kept and shared, HTTP/2 multiplexed.
+///
+/// Certificates are verified, redirects stay within HTTP(S) and never go from HTTPS to HTTP, transfers that stall are given up,
+/// and transient failures are tried again. The last reference that goes away ends the thread.
+public final class CurlTransport: Transport {
+  /// How transfers are made.
+  public struct Options: Sendable {
+    /// Transfers from one host at the same time; further ones wait.
+    public var maximumTransfersPerHost = 8
+    /// How long connecting may take, with name look-up and TLS.
+    public var connectTimeLimit: Duration = .seconds(15)
+    /// A transfer slower than this many bytes a second …
+    public var minimumBytesPerSecond: UInt32 = 1024
+    /// … for this long is given up. Whole seconds, at least one. A paused transfer does not count.
+    public var slownessTimeLimit: Duration = .seconds(30)
+    /// How often a transfer is tried altogether when it fails for a reason that may pass.
+    public var maximumAttempts = 4
+    /// The wait before the second attempt; it doubles with each further one.
+    public var retryDelay: Duration = .milliseconds(250)
+    /// The longest chain of redirects.
+    public var maximumRedirects = 8
+    /// A file of certificates to trust instead of the system's.
+    public var certificateAuthorities: FilePath?
+    /// Whether libcurl may take a proxy from the usual environment variables; without, none is used.
+    public var usesProxyOfEnvironment = false
+    /// What servers are told of us.
+    public var userAgent = "distri"
+
+    /// The defaults.
+    public init() {}
+  }
+
+  private let options: Options
+  private let engine: CurlEngine
+
+  /// Starts the thread.
+  ///
+  /// - Throws: ``RepositoryError/system(operation:path:_:)`` when there is not enough memory or no thread to be had.
+  public init(options: Options = Options()) throws(RepositoryError) {
+    self.options = options
+    engine = try CurlEngine(maximumTransfersPerHost: max(1, options.maximumTransfersPerHost))
+  }
+
+  deinit { engine.stop() }
+
+  @discardableResult
+  public func download(_ request: TransferRequest, into sink: any TransferSink) async throws -> TransferResponse {
+    guard request.url.isHTTP else { throw RepositoryError.invalidURL(request.url) }
+    var delay = options.retryDelay
+    var attempt = 1
+    while true {
+      try Task.checkCancellation()
+      do {
+        return try await engine.perform(request, into: sink, options: options)
+      } catch RepositoryError.transferFailed(_, let failure) where failure.isTransient && attempt < options.maximumAttempts {
+        try await Task.sleep(for: delay)
+        try sink.restart()
+        attempt += 1
+        delay *= 2
+      }
+    }
+  }
+}
+
+extension String {
+  /// Whether this is an HTTP(S) URL.
+  var isHTTP: Bool { isHTTPS || hasScheme("http://") }
+
+  var isHTTPS: Bool { hasScheme("https://") }
+
+  /// Schemes are compared without regard to case.
+  func hasScheme(_ scheme: String) -> Bool {
+    utf8.count > scheme.utf8.count && prefix(scheme.count).lowercased() == scheme
+  }
+
+  /// What transfers are limited by: scheme and authority of the URL.
+  var host: Substring {
+    var slashes = 0
+    let end = utf8.firstIndex { byte in
+      if byte == UInt8(ascii: "/") { slashes += 1 }
+      return slashes == 3
+    }
+    return self[..<(end ?? endIndex)]
+  }
+}

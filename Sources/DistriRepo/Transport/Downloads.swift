@@ -1,0 +1,73 @@
+// SPDX-FileCopyrightText: The distri authors
+// SPDX-License-Identifier: Apache-2.0
+
+import DistriStore
+import SystemPackage
+
+extension Transport {
+  /// Brings a small file into memory.
+  ///
+  /// - Parameter maximumByteCount: decoded bytes.
+  /// - Throws: as ``download(_:into:)``.
+  public func bytes(of url: String, maximumByteCount: UInt64, timeLimit: Duration? = nil) async throws -> [UInt8] {
+    let sink = BufferSink()
+    try await download(TransferRequest(url: url, maximumByteCount: maximumByteCount, timeLimit: timeLimit), into: sink)
+    return sink.bytes
+  }
+
+  /// Brings a file to a path: it is there whole and, where a digest is given, verified, or not at all.
+  ///
+  /// The bytes are collected in a file beside it, which takes its place at the end; an older file is replaced.
+  ///
+  /// - Parameters:
+  ///   - sha256: 32 bytes that the file must hash to.
+  ///   - subject: what the file is called in an error, such as the package that needs it.
+  ///   - maximumByteCount: decoded bytes.
+  /// - Returns: size and hash of the file.
+  /// - Throws: as ``download(_:into:)``; ``RepositoryError/mismatch(subject:url:expected:got:)``;
+  ///   ``RepositoryError/system(operation:path:_:)``.
+  @discardableResult
+  public func download(
+    _ url: String, to path: FilePath, sha256: [UInt8]? = nil, subject: String? = nil, maximumByteCount: UInt64 = 64 << 30
+  ) async throws -> RepositoryIndex.FileDigest {
+    let suffix = String(UInt64.random(in: .min ... .max), radix: 36)
+    let partial = path.removingLastComponent().appending(".\(path.lastComponent?.string ?? "download").\(suffix).part")
+    do {
+      let got = try await write(url, creating: partial, maximumByteCount: maximumByteCount)
+      if let sha256, sha256 != got.sha256 {
+        let expected = RepositoryIndex.FileDigest(byteCount: got.byteCount, sha256: sha256)
+        throw RepositoryError.mismatch(subject: subject ?? path.string, url: url, expected: expected, got: got)
+      }
+      try Files.rename(partial, to: path)
+      return got
+    } catch {
+      try? Files.remove(partial)
+      throw error
+    }
+  }
+
+  /// Creates the file, which must not exist, and writes the body to it.
+  func write(
+    _ url: String, creating path: FilePath, maximumByteCount: UInt64
+  ) async throws -> RepositoryIndex.FileDigest {
+    let file: FileDescriptor
+    do {
+      file = try FileDescriptor.open(
+        path, .writeOnly, options: [.create, .exclusiveCreate, .closeOnExec, .noFollow],
+        permissions: [.ownerReadWrite, .groupRead, .otherRead])
+    } catch {
+      throw RepositoryError.system(operation: "create", path: path, error as? Errno ?? .ioError)
+    }
+    defer { try? file.close() }
+    let sink = FileSink()
+    async let written = sink.write(to: file, path: path)
+    do {
+      try await download(TransferRequest(url: url, maximumByteCount: maximumByteCount), into: sink)
+      sink.finish()
+    } catch {
+      sink.finish()
+      throw error
+    }
+    return try await written
+  }
+}
