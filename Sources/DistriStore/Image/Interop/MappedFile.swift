@@ -1,0 +1,65 @@
+// SPDX-FileCopyrightText: The distri authors
+// SPDX-License-Identifier: Apache-2.0
+
+import CLinux
+import Glibc
+import SystemPackage
+
+/// A file's bytes, mapped read-only for as long as this object lives.
+///
+/// The file must not shrink while it is mapped: packages are immutable, and what a transaction replaces is renamed over, not truncated.
+///
+/// Sendable is right although it holds a pointer: the memory is never written and is unmapped only in `deinit`.
+@safe package final class MappedFile: ByteSource, @unchecked Sendable {
+  /// How many bytes are mapped.
+  package let byteCount: UInt64
+  private let start: UnsafeMutableRawPointer?
+
+  /// Maps the whole file. The descriptor may be closed afterwards.
+  package init(descriptor: FileDescriptor) throws(Errno) {
+    var status = stat()
+    guard unsafe fstat(descriptor.rawValue, &status) == 0 else { throw Errno(rawValue: errno) }
+    guard status.st_mode & S_IFMT == S_IFREG else { throw .invalidArgument }
+    byteCount = UInt64(max(status.st_size, 0))
+    guard byteCount > 0 else {
+      unsafe start = nil
+      return
+    }
+    let address = unsafe mmap(nil, Int(byteCount), PROT_READ, MAP_SHARED, descriptor.rawValue, 0)
+    guard unsafe address != MAP_FAILED else { throw Errno(rawValue: errno) }
+    unsafe start = address
+  }
+
+  deinit {
+    if let start = unsafe start { unsafe munmap(start, Int(byteCount)) }
+  }
+
+  /// The mapped memory; valid while this object lives.
+  @unsafe package var unsafeBytes: UnsafeRawBufferPointer {
+    unsafe UnsafeRawBufferPointer(start: start, count: Int(byteCount))
+  }
+
+  /// Makes the range, in bytes, resident, so that nothing that reads it now waits for the disk or is killed by a failing one.
+  ///
+  /// - Throws: `EFAULT` or `EIO` where the file is shorter than when it was mapped or cannot be read.
+  package func populate(_ range: Range<UInt64>) throws(Errno) {
+    guard range.upperBound <= byteCount, let start = unsafe start else { throw .ioError }
+    let page: UInt64 = 4096
+    let first = range.lowerBound & ~(page - 1)
+    guard unsafe clinux_populate_read(start + Int(first), Int(range.upperBound - first)) == 0 else {
+      throw Errno(rawValue: errno)
+    }
+  }
+
+  /// The bytes of a range, not copied; nil when it reaches past the end.
+  func bytes(at offset: UInt64, count: UInt64) -> Bytes? {
+    guard offset <= byteCount, count <= byteCount - offset, let start = unsafe start else { return nil }
+    return unsafe Bytes(owner: self, start: UnsafeRawPointer(start) + Int(offset), count: Int(count))
+  }
+
+  /// Fills all of the output's free capacity from the offset on.
+  package func read(into output: inout OutputRawSpan, at offset: UInt64) throws(Errno) {
+    guard let bytes = bytes(at: offset, count: UInt64(output.freeCapacity)) else { throw .ioError }
+    bytes.append(0..<bytes.count, to: &output)
+  }
+}
