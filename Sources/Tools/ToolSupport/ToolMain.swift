@@ -2,7 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import ArgumentParser
-import Foundation
+import FoundationEssentials
+import Glibc
 
 /// Runs a tool's command: the `main` of every executable.
 public enum ToolMain {
