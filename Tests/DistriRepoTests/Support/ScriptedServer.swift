@@ -1,0 +1,189 @@
+// SPDX-FileCopyrightText: The distri authors
+// SPDX-License-Identifier: Apache-2.0
+
+import Glibc
+import Synchronization
+
+/// A server on the loopback device that answers as the test says, bytes as given, right or wrong.
+final class ScriptedServer: Sendable {
+  struct Request: Sendable {
+    var method: Substring
+    var path: String
+    var head: String
+    /// How many requests for this path came before.
+    var previous: Int
+  }
+
+  enum Step: Sendable {
+    case send([UInt8])
+    /// Sends the bytes again and again until the client goes away.
+    case repeating([UInt8])
+    /// Says nothing more until the client goes away.
+    case hang
+    /// Waits until the gate opens.
+    case wait(Latch)
+    case close
+  }
+
+  private struct State {
+    var counts: [String: Int] = [:]
+    var connections = 0
+    var mostConnections = 0
+    var isStopped = false
+  }
+
+  private let listener: Int32
+  private let state = Mutex(State())
+  private let answer: @Sendable (Request) -> [Step]
+  let port: UInt16
+
+  init(_ answer: @escaping @Sendable (Request) -> [Step]) throws {
+    self.answer = answer
+    listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
+    var address = sockaddr_in()
+    address.sin_family = sa_family_t(AF_INET)
+    address.sin_addr.s_addr = UInt32(0x7f00_0001).bigEndian
+    var length = socklen_t(MemoryLayout<sockaddr_in>.size)
+    let bound = withUnsafeMutablePointer(to: &address) { [listener] pointer in
+      pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { address in
+        bind(listener, address, length) == 0 && listen(listener, 64) == 0 && getsockname(listener, address, &length) == 0
+      }
+    }
+    guard bound else { throw Unavailable() }
+    port = UInt16(bigEndian: address.sin_port)
+    detach { [self] in acceptConnections() }
+  }
+
+  struct Unavailable: Error {}
+
+  var root: String { "http://127.0.0.1:\(port)" }
+
+  /// The most connections that were open at the same time.
+  var mostConnections: Int { state.withLock { $0.mostConnections } }
+
+  /// How many requests came for the path.
+  func count(_ path: String) -> Int { state.withLock { $0.counts[path, default: 0] } }
+
+  /// Ends the accepting thread; connections end when their clients do.
+  func stop() {
+    state.withLock { $0.isStopped = true }
+    shutdown(listener, Int32(SHUT_RDWR))
+  }
+
+  private func acceptConnections() {
+    while true {
+      let client = accept4(listener)
+      guard client >= 0 else { break }
+      state.withLock {
+        $0.connections += 1
+        $0.mostConnections = max($0.mostConnections, $0.connections)
+      }
+      detach { [self] in
+        serve(client)
+        state.withLock { $0.connections -= 1 }
+        close(client)
+      }
+    }
+    close(listener)
+  }
+
+  private func accept4(_ listener: Int32) -> Int32 { accept(listener, nil, nil) }
+
+  private func serve(_ client: Int32) {
+    while let request = readRequest(client) {
+      for step in answer(request) {
+        switch step {
+        case .send(let bytes): if !send(bytes, to: client) { return }
+        case .repeating(let bytes): while send(bytes, to: client) {}
+        case .hang:
+          var byte: UInt8 = 0
+          while recv(client, &byte, 1, 0) > 0 {}
+          return
+        case .wait(let latch): latch.wait()
+        case .close: return
+        }
+      }
+    }
+  }
+
+  private func readRequest(_ client: Int32) -> Request? {
+    var head: [UInt8] = []
+    var byte: UInt8 = 0
+    while !head.suffix(4).elementsEqual([13, 10, 13, 10]) {
+      guard recv(client, &byte, 1, 0) == 1 else { return nil }
+      head.append(byte)
+    }
+    let text = String(decoding: head, as: UTF8.self)
+    let words = text.split(separator: " ", maxSplits: 2)
+    let path = String(words[1])
+    let previous = state.withLock { state in
+      defer { state.counts[path, default: 0] += 1 }
+      return state.counts[path, default: 0]
+    }
+    return Request(method: words[0], path: path, head: text, previous: previous)
+  }
+
+  private func send(_ bytes: [UInt8], to client: Int32) -> Bool {
+    var sent = 0
+    while sent < bytes.count {
+      let count = bytes[sent...].withUnsafeBytes { Glibc.send(client, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) }
+      guard count > 0 else { return false }
+      sent += count
+    }
+    return true
+  }
+}
+
+extension [ScriptedServer.Step] {
+  /// A whole, honest answer.
+  static func ok(_ body: [UInt8], headers: String = "") -> Self {
+    head("200 OK", headers: "Content-Length: \(body.count)\r\n" + headers) + [.send(body)]
+  }
+
+  static func status(_ line: String, headers: String = "") -> Self { head(line, headers: "Content-Length: 0\r\n" + headers) }
+
+  static func head(_ line: String, headers: String) -> Self {
+    let head: [UInt8] = Array<UInt8>("HTTP/1.1 \(line)\r\n\(headers)\r\n".utf8)
+    return [.send(head)]
+  }
+}
+
+/// Opens once; blocks threads, not tasks.
+final class Latch: Sendable {
+  private let ends: (read: Int32, write: Int32)
+
+  init() {
+    var ends: [Int32] = [0, 0]
+    pipe(&ends)
+    self.ends = (ends[0], ends[1])
+  }
+
+  deinit {
+    close(ends.read)
+    close(ends.write)
+  }
+
+  func open() { _ = write(ends.write, [1], 1) }
+
+  func wait() {
+    var ready = pollfd(fd: ends.read, events: Int16(POLLIN), revents: 0)
+    poll(&ready, 1, -1)
+  }
+}
+
+/// Runs the closure on a thread of its own.
+private func detach(_ body: @escaping @Sendable () -> Void) {
+  final class Box: Sendable {
+    let body: @Sendable () -> Void
+    init(_ body: @escaping @Sendable () -> Void) { self.body = body }
+  }
+  var thread = pthread_t()
+  let box = Unmanaged.passRetained(Box(body)).toOpaque()
+  pthread_create(
+    &thread, nil,
+    { context in
+      context.map { Unmanaged<Box>.fromOpaque($0).takeRetainedValue().body() }
+      return nil
+    }, box)
+  pthread_detach(thread)
+}
