@@ -98,7 +98,8 @@ let package = Package(
       ],
       path: "Sources/Tools/distri-fetch", swiftSettings: tool),
     .executableTarget(
-      name: "distri-mkimage", dependencies: ["DistriStore", "DistriBuild", "ToolSupport", arguments, system, logging],
+      name: "distri-mkimage",
+      dependencies: ["DistriStore", "DistriBuild", "CLinux", "ToolSupport", arguments, system, logging, crypto],
       path: "Sources/Tools/distri-mkimage", swiftSettings: tool),
     .executableTarget(
       name: "distri-init", dependencies: ["CInit"], path: "Sources/Tools/distri-init", exclude: ["CInit"],
