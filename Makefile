@@ -7,7 +7,7 @@ PREFIX ?= /usr/local
 SWIFT ?= swift
 JOBS ?= $(shell nproc)
 TOOLS = distri-fuse distri-build distri-fetch distri-mkimage
-RELEASE = $(SWIFT) build -c release --static-swift-stdlib -j $(JOBS)
+RELEASE = $(SWIFT) build -c release --static-swift-stdlib -Xlinker -s -j $(JOBS)
 BIN = .build/release
 CORPUS = $(firstword $(wildcard ../shared/corpus/build-textproto))
 
