@@ -7,7 +7,7 @@ extension PackageImage {
     /// The format's reference to the inode: the block's offset in the inode table times 65536, plus the offset within the block.
     public let reference: UInt64
 
-    init(reference: UInt64) { self.reference = reference }
+    package init(reference: UInt64) { self.reference = reference }
   }
 
   /// What a node is.
