@@ -17,6 +17,8 @@ public enum StoreError: Error, Sendable, Equatable {
   case invalidArchive(FilePath, entry: String?, reason: String)
   /// Another process writes to the store.
   case locked(FilePath, holder: Int32?)
+  /// The store at the path has the package with other contents.
+  case immutable(PackageID, in: FilePath)
   /// A system call failed.
   case system(operation: String, path: FilePath, Errno)
 
@@ -53,6 +55,8 @@ extension StoreError: CustomStringConvertible {
       "\(path): \(entry.map { "entry «\($0.printable)»: " } ?? "")\(reason)"
     case .locked(let path, let holder):
       "\(path) is being written by \(holder.map { "process \($0)" } ?? "another process"); try again when it is done"
+    case .immutable(let package, let path):
+      "\(path) has \(package) already, with other contents; a package never changes: give the new one a higher revision"
     case .system(let operation, let path, let errno):
       "\(operation) \(path): \(errno)"
     }

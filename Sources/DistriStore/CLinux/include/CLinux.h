@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
+#include <sys/xattr.h>  // not part of the Glibc module
 
 /// openat2(2) with RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS and, unless `follow` is set, RESOLVE_NO_SYMLINKS.
 int clinux_openat_beneath(int directory, const char *path, int flags, unsigned mode, int follow);
