@@ -84,8 +84,7 @@ struct Superblock: Sendable {
     attributeTable = attributes == Superblock.absent64 ? nil : attributes
   }
 
-  private static func number<T: FixedWidthInteger & BitwiseCopyable>(_ bytes: Bytes, _ offset: Int) throws(Defect) -> T
-  {
+  private static func number<T: FixedWidthInteger & BitwiseCopyable>(_ bytes: Bytes, _ offset: Int) throws(Defect) -> T {
     guard let value: T = bytes.integer(at: offset) else { throw Defect(reason: "the file ends within it") }
     return value
   }

@@ -50,6 +50,9 @@ import Glibc
     return order == 0 ? count - other.count : Int(order)
   }
 
+  /// Whether there is nothing but zeros.
+  var isZero: Bool { unsafe count == 0 || start.load(as: UInt8.self) == 0 && memcmp(start, start + 1, count - 1) == 0 }
+
   /// Appends a part that must lie within the bytes, or as much of it as has room.
   func append(_ range: Range<Int>, to output: inout OutputRawSpan) {
     let range = range.clamped(to: 0..<count)
