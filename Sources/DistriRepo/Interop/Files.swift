@@ -1,17 +1,100 @@
 // SPDX-FileCopyrightText: The distri authors
 // SPDX-License-Identifier: Apache-2.0
 
+import CLinux
+import DistriStore
 import Glibc
 import SystemPackage
 
 /// System calls on paths that swift-system has not. Each throws ``RepositoryError/system(operation:path:_:)``.
 enum Files {
+  /// Seconds and nanoseconds since 1970.
+  struct Time: Sendable, Hashable, Comparable {
+    var seconds: Int
+    var nanoseconds: Int
+
+    static func < (a: Time, b: Time) -> Bool { (a.seconds, a.nanoseconds) < (b.seconds, b.nanoseconds) }
+  }
+
+  /// What `lstat` says.
+  struct Status: Sendable {
+    var device: UInt
+    var inode: UInt
+    var byteCount: UInt64
+    var modificationTime: Time
+    var isRegular: Bool
+
+    func isSameFile(as other: Status) -> Bool { device == other.device && inode == other.inode }
+
+    func isLikelyCopy(of other: Status) -> Bool {
+      isRegular && byteCount == other.byteCount && modificationTime == other.modificationTime
+    }
+  }
+
+  /// Nil when there is nothing.
+  static func status(of path: FilePath) throws(RepositoryError) -> Status? {
+    var status = stat()
+    guard unsafe path.withPlatformString({ unsafe lstat($0, &status) }) == 0 else {
+      guard errno != ENOENT else { return nil }
+      throw .system(operation: "stat", path: path, Errno(rawValue: errno))
+    }
+    return Status(
+      device: UInt(status.st_dev), inode: UInt(status.st_ino), byteCount: UInt64(clamping: status.st_size),
+      modificationTime: Time(seconds: status.st_mtim.tv_sec, nanoseconds: status.st_mtim.tv_nsec),
+      isRegular: status.st_mode & S_IFMT == S_IFREG)
+  }
+
   static func rename(_ from: FilePath, to path: FilePath) throws(RepositoryError) {
     try check("rename", path) { unsafe from.withPlatformString { from in unsafe path.withPlatformString { unsafe Glibc.rename(from, $0) } } }
   }
 
   static func remove(_ path: FilePath) throws(RepositoryError) {
     try check("remove", path) { unsafe path.withPlatformString { unsafe unlink($0) } }
+  }
+
+  /// Creates a file, which must not exist.
+  static func create(_ path: FilePath, holding bytes: [UInt8]) throws(RepositoryError) {
+    do {
+      let file = try FileDescriptor.open(
+        path, .writeOnly, options: [.create, .exclusiveCreate, .closeOnExec, .noFollow],
+        permissions: [.ownerReadWrite, .groupRead, .otherRead])
+      try file.closeAfter { _ = try file.writeAll(bytes) }
+    } catch {
+      throw .system(operation: "create", path: path, error as? Errno ?? .ioError)
+    }
+  }
+
+  /// The whole content of a file.
+  static func contents(of path: FilePath, limit: Int) throws(RepositoryError) -> [UInt8] {
+    var bytes: [UInt8] = []
+    do {
+      let file = try FileDescriptor.open(path, .readOnly, options: [.closeOnExec, .init(rawValue: O_NONBLOCK)])
+      try file.closeAfter { try bytes.refill(from: file, at: 0, upTo: limit + 1) }
+    } catch {
+      throw .system(operation: "read", path: path, error as? Errno ?? .ioError)
+    }
+    guard bytes.count <= limit else { throw .tooLarge(url: path.string, limit: UInt64(limit)) }
+    return bytes
+  }
+
+  /// The names in a directory, in no order, without `.` and `..`; none when it does not exist.
+  static func names(in directory: FilePath) throws(RepositoryError) -> [FilePath.Component] {
+    guard let stream = unsafe directory.withPlatformString({ unsafe opendir($0) }) else {
+      guard errno != ENOENT else { return [] }
+      throw .system(operation: "list", path: directory, Errno(rawValue: errno))
+    }
+    defer { unsafe closedir(stream) }
+    var names: [FilePath.Component] = []
+    errno = 0
+    while let entry = unsafe readdir(stream) {
+      let name = unsafe withUnsafeBytes(of: &entry.pointee.d_name) {
+        unsafe String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
+      }
+      if name != ".", name != "..", let component = FilePath.Component(name) { names.append(component) }
+      errno = 0
+    }
+    guard errno == 0 else { throw .system(operation: "list", path: directory, Errno(rawValue: errno)) }
+    return names
   }
 
   private static func check(_ operation: String, _ path: FilePath, _ call: () -> Int32) throws(RepositoryError) {

@@ -1,0 +1,117 @@
+// SPDX-FileCopyrightText: The distri authors
+// SPDX-License-Identifier: Apache-2.0
+
+import CLinux
+import DistriStore
+import Glibc
+import SystemPackage
+
+/// A directory below a root, out of which no path or link leads.
+final class RootedDirectory {
+  private let path: FilePath
+  private let descriptor: FileDescriptor
+
+  /// Opens the root itself.
+  init(root path: FilePath) throws(RepositoryError) {
+    self.path = path
+    do {
+      descriptor = try FileDescriptor.open(path, .readOnly, options: [.closeOnExec, .directory])
+    } catch {
+      throw .system(operation: "open", path: path, error as? Errno ?? .ioError)
+    }
+  }
+
+  private init(_ descriptor: FileDescriptor, path: FilePath) {
+    self.path = path
+    self.descriptor = descriptor
+  }
+
+  deinit { try? descriptor.close() }
+
+  /// The directory at a path below; the kernel refuses links that lead out with `EXDEV`. Nil when something else is there.
+  func directory(_ path: TreePath) throws(RepositoryError) -> RootedDirectory? {
+    let bytes = path.isRoot ? Array(".".utf8) : path.bytes
+    let file = unsafe withCString(bytes) {
+      unsafe clinux_openat_beneath(descriptor.rawValue, $0, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0, 1)
+    }
+    let place = self.path.appending(path.description)
+    guard file >= 0 else {
+      let error = Errno(rawValue: errno)
+      if error == .notDirectory || error == .noSuchFileOrDirectory { return nil }
+      throw .system(operation: "open", path: place, error)
+    }
+    return RootedDirectory(FileDescriptor(rawValue: file), path: place)
+  }
+
+  /// Whether anything has the name, a dangling link included.
+  func contains(_ name: EntryName) -> Bool {
+    var status = stat()
+    return unsafe withCString(name.bytes) { unsafe fstatat(descriptor.rawValue, $0, &status, AT_SYMLINK_NOFOLLOW) } == 0
+  }
+
+  /// Makes a directory unless something has the name.
+  func createDirectory(_ name: EntryName, like attributes: PackageImage.Attributes) throws(RepositoryError) {
+    if contains(name) { return }
+    let mode = mode_t(attributes.permissions & 0o777)
+    guard unsafe withCString(name.bytes, { unsafe mkdirat(descriptor.rawValue, $0, mode) }) == 0 || errno == EEXIST else {
+      throw failure("make directory", name)
+    }
+  }
+
+  /// Makes a symbolic link unless something has the name.
+  func createLink(_ name: EntryName, to target: [UInt8]) throws(RepositoryError) {
+    let result = unsafe withCString(target) { target in
+      unsafe withCString(name.bytes) { unsafe symlinkat(target, descriptor.rawValue, $0) }
+    }
+    guard result == 0 || errno == EEXIST else { throw failure("link", name) }
+  }
+
+  /// Makes a file, durable and whole, unless something has the name. Set-id bits are not taken over.
+  func createFile(
+    _ name: EntryName, holding bytes: [UInt8], like attributes: PackageImage.Attributes
+  ) throws(RepositoryError) {
+    let temporary = Array(".distri-\(String(UInt64.random(in: .min ... .max), radix: 36))".utf8)
+    let raw = unsafe withCString(temporary) {
+      unsafe clinux_openat_beneath(descriptor.rawValue, $0, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600, 0)
+    }
+    guard raw >= 0 else { throw failure("create", name) }
+    let file = FileDescriptor(rawValue: raw)
+    defer {
+      try? file.close()
+      _ = unsafe withCString(temporary) { unsafe unlinkat(descriptor.rawValue, $0, 0) }
+    }
+    do {
+      try file.writeAll(bytes)
+      try setAttributes(of: file, like: attributes)
+    } catch {
+      throw .system(operation: "write", path: place(name), error as? Errno ?? .ioError)
+    }
+    let result = unsafe withCString(temporary) { temporary in
+      unsafe withCString(name.bytes) {
+        unsafe clinux_rename_noreplace(descriptor.rawValue, temporary, descriptor.rawValue, $0)
+      }
+    }
+    guard result == 0 || errno == EEXIST else { throw failure("rename", name) }
+  }
+
+  private func setAttributes(of file: FileDescriptor, like attributes: PackageImage.Attributes) throws {
+    // Owners are root's to give.
+    if geteuid() == 0, fchown(file.rawValue, attributes.userID, attributes.groupID) != 0 { throw Errno(rawValue: errno) }
+    guard fchmod(file.rawValue, mode_t(attributes.permissions & 0o777)) == 0, fsync(file.rawValue) == 0 else {
+      throw Errno(rawValue: errno)
+    }
+  }
+
+  private func place(_ name: EntryName) -> FilePath { path.appending(name.description) }
+
+  private func failure(_ operation: String, _ name: EntryName) -> RepositoryError {
+    .system(operation: operation, path: place(name), Errno(rawValue: errno))
+  }
+
+  private func withCString<R>(_ bytes: [UInt8], _ body: (UnsafePointer<CChar>) -> R) -> R {
+    var terminated = bytes.map { CChar(bitPattern: $0) }
+    terminated.append(0)
+    // An array that holds a byte at least has an address.
+    return unsafe terminated.withUnsafeBufferPointer { unsafe body($0.baseAddress.unsafelyUnwrapped) }
+  }
+}
