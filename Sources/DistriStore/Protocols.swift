@@ -73,6 +73,20 @@ public protocol FileTree {
   mutating func readContents(into output: inout OutputRawSpan) throws
 }
 
+extension FileTree {
+  /// The rest of the regular file that ``next()`` gave last, at most `limit` bytes of it. Memory follows what is really there, not
+  /// what a header announces.
+  public mutating func readContents(limit: Int) throws -> [UInt8] {
+    var result: [UInt8] = []
+    while result.count < limit {
+      let piece = try [UInt8](capacity: min(limit - result.count, 256 << 10)) { output in try readContents(into: &output) }
+      if piece.isEmpty { break }
+      result += piece
+    }
+    return result
+  }
+}
+
 /// A tree whose file contents lie in files: the kernel can copy them, without a detour through this process.
 public protocol DescriptorBackedTree: FileTree {
   /// The regular file that ``FileTree/next()`` gave last, positioned anywhere; valid until the next call of `next()`.

@@ -77,7 +77,7 @@ public struct DebianArchive {
         guard case .regular(let byteCount) = entry.kind, entry.path.components.count == 1, let name = entry.path.name else {
           continue
         }
-        files[name] = try tree.contents(byteCount: byteCount)
+        files[name] = try tree.readContents(limit: Int(clamping: byteCount))
       }
       return files
     } catch let error as StoreError {
@@ -160,22 +160,6 @@ public struct DebianArchive {
       throw .system(operation: "read", path: path, error)
     }
     guard result.count == Int(wanted) else { throw .invalidArchive(path, entry: nil, reason: "the file became shorter") }
-    return result
-  }
-}
-
-extension FileTree {
-  /// The rest of the current file's contents. The caller has bounded the size.
-  mutating func contents(byteCount: UInt64) throws -> [UInt8] {
-    var result: [UInt8] = []
-    while UInt64(result.count) < byteCount {
-      // Piece by piece: memory follows what is really there, not what was announced.
-      let piece = try [UInt8](capacity: Int(min(byteCount - UInt64(result.count), 256 << 10))) { output in
-        try readContents(into: &output)
-      }
-      guard !piece.isEmpty else { break }
-      result += piece
-    }
     return result
   }
 }
