@@ -114,7 +114,8 @@ let package = Package(
     .testTarget(name: "DistriBuildTests", dependencies: ["DistriBuild", "TestSupport"], swiftSettings: tool),
     .testTarget(name: "DistriRepoTests", dependencies: ["DistriRepo", "TestSupport"], swiftSettings: tool),
     .testTarget(name: "MountTests", dependencies: ["DistriFS", "TestSupport"], swiftSettings: tool),
-    .testTarget(name: "ToolTests", dependencies: ["TestSupport"], swiftSettings: tool),
+    .testTarget(
+      name: "ToolTests", dependencies: ["DistriStore", "TestSupport", "distri-init", "distri-mkimage", system], swiftSettings: tool),
     .testTarget(name: "SystemTests", dependencies: ["TestSupport"], swiftSettings: tool),
   ],
   swiftLanguageModes: [.v6]
