@@ -1,0 +1,61 @@
+// SPDX-FileCopyrightText: The distri authors
+// SPDX-License-Identifier: Apache-2.0
+
+import DistriStore
+import SystemPackage
+
+/// What can go wrong between a definition and its packages. The payload is the subject; the sentence is made in ``description``.
+public enum BuildError: Error, Sendable, Equatable {
+  /// A sandbox that cannot be made. `operation` as in ``SandboxPlan/Operation/description``.
+  case sandbox(operation: String, Errno)
+  /// A definition that does not parse, or asks for what makes no sense. Line and column count from 1, the column in bytes.
+  case invalidDefinition(FilePath, line: Int, column: Int, reason: String)
+  /// The store lacks a package that a definition or package asks for.
+  case missingDependency(String, of: String)
+  /// The definition asks for a builder that this version does not have.
+  case unsupportedBuilder(String, definition: String)
+  /// A source that cannot be had, is not what its hash says, or cannot be unpacked. `source` is a URL or path.
+  case source(String, reason: String)
+  /// A build step that failed. `tail` holds the last lines of its output.
+  case stepFailed(step: String, ExitStatus, log: FilePath, tail: [String])
+  /// What the steps left cannot become the package. `pass` is the pass that found out.
+  case invalidPackage(String, pass: String, reason: String)
+  /// A system call failed.
+  case system(operation: String, path: FilePath, Errno)
+}
+
+extension BuildError: CustomStringConvertible {
+  /// A sentence for people that says what to do where that is known.
+  public var description: String {
+    switch self {
+    case .sandbox(let operation, let errno):
+      "\(operation): \(errno)\(Self.advice(operation, errno))"
+    case .invalidDefinition(let path, let line, let column, let reason):
+      "\(path):\(line):\(column): \(reason)"
+    case .missingDependency(let name, let dependant):
+      "\(dependant) needs «\(name.printable)», which is not in the store; build, import or install it first"
+    case .unsupportedBuilder(let builder, let definition):
+      "\(definition): this version has no \(builder); give the definition its own build_step entries"
+    case .source(let source, let reason):
+      "\(source.printable): \(reason)"
+    case .stepFailed(let step, let status, let log, let tail):
+      (["step «\(step)» failed with \(status); its whole output is in \(log)"] + tail.map { "  | \($0)" })
+        .joined(separator: "\n")
+    case .invalidPackage(let package, let pass, let reason):
+      "\(package): \(pass): \(reason)"
+    case .system(let operation, let path, let errno):
+      "\(operation) \(path): \(errno)"
+    }
+  }
+
+  private static func advice(_ operation: String, _ errno: Errno) -> String {
+    guard operation == SandboxStage.createNamespaces.description else { return "" }
+    return switch errno {
+    case .notPermitted, .permissionDenied:
+      "; run as root, or let ordinary users make user namespaces (sysctl kernel.unprivileged_userns_clone=1, "
+        + "kernel.apparmor_restrict_unprivileged_userns=0)"
+    case .noSpace: "; raise the limits user.max_*_namespaces (sysctl)"
+    default: ""
+    }
+  }
+}

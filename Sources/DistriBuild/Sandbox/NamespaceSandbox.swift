@@ -1,0 +1,67 @@
+// SPDX-FileCopyrightText: The distri authors
+// SPDX-License-Identifier: Apache-2.0
+
+import SystemPackage
+
+/// The sandbox of the Linux kernel's namespaces: for root and for ordinary users, without helpers that need setuid.
+///
+/// Each command gets a thread that waits for it, and ends with it: when the program dies, so does the command.
+public struct NamespaceSandbox: Sandbox {
+  /// Makes a sandbox; it has no state.
+  public init() {}
+
+  /// Makes the smallest sandbox and throws it away.
+  ///
+  /// - Throws: ``BuildError/sandbox(operation:_:)``.
+  public func checkAvailability() async throws {
+    let plan = SandboxPlan(
+      operations: [.proc(at: "/proc"), .devices(at: "/dev"), .tmpfs(at: "/tmp")], hostname: "distri")
+    _ = try await SandboxProcess().run([], in: plan, io: .null)
+  }
+
+  /// Runs the command and returns how it ended.
+  ///
+  /// - Throws: ``BuildError/sandbox(operation:_:)``; `CancellationError` when the task was cancelled.
+  public func run(_ command: [String], in plan: SandboxPlan, io: StandardStreams) async throws -> ExitStatus {
+    guard let program = command.first, !program.isEmpty else {
+      throw BuildError.sandbox(operation: SandboxStage.execute.description, .invalidArgument)
+    }
+    let process = SandboxProcess()
+    let status = try await withTaskCancellationHandler {
+      try await process.run(command, in: plan, io: io)
+    } onCancel: {
+      process.kill()
+    }
+    try Task.checkCancellation()
+    return status
+  }
+}
+
+/// The parts of making a sandbox that are no operation of its plan.
+enum SandboxStage: Int32, CustomStringConvertible {
+  case makePipe = 1
+  case createNamespaces, mapIDs, arrangeStreams, makePrivate, openSource, makeRoot, operation, leaveOldRoot,
+    raiseLoopback
+  case setHostname, startProcess, makeSession, limitCapabilities, changeIdentity, changeDirectory, execute
+
+  var description: String {
+    switch self {
+    case .makePipe: "make a pipe"
+    case .createNamespaces: "create namespaces"
+    case .mapIDs: "map user and group ids"
+    case .arrangeStreams: "arrange the standard streams"
+    case .makePrivate: "make mounts private"
+    case .openSource, .operation: "perform an operation"
+    case .makeRoot: "make the new root"
+    case .leaveOldRoot: "leave the old root"
+    case .raiseLoopback: "raise the loopback interface"
+    case .setHostname: "set the host name"
+    case .startProcess: "start the process"
+    case .makeSession: "make a session"
+    case .limitCapabilities: "limit capabilities"
+    case .changeIdentity: "change user and group"
+    case .changeDirectory: "change the working directory"
+    case .execute: "execute"
+    }
+  }
+}
