@@ -47,7 +47,7 @@ import SystemPackage
     unsafe plan.streams = (streams[0], streams[1], streams[2])
   }
 
-  deinit { for unsafepointer in unsafe allocations { unsafe free(pointer) } }
+  deinit { unsafe allocations.forEach { unsafe free($0) } }
 
   /// The error for a failure that the C function reports.
   func error(for failure: csandbox_failure, command: [String]) -> BuildError {
