@@ -66,7 +66,7 @@ let package = Package(
     .target(name: "CSandbox", path: "Sources/DistriBuild/CSandbox"),
     .target(
       name: "DistriBuild", dependencies: ["DistriStore", "CSandbox", "CLinux", system, logging, crypto],
-      exclude: ["CSandbox"], swiftSettings: library),
+      exclude: ["CSandbox", "Wrapper"], swiftSettings: library),
 
     // DistriRepo: repositories over HTTP or a directory.
     .systemLibrary(

@@ -20,6 +20,8 @@ public enum BuildError: Error, Sendable, Equatable {
   case stepFailed(step: String, ExitStatus, log: FilePath, tail: [String])
   /// What the steps left cannot become the package. `pass` is the pass that found out.
   case invalidPackage(String, pass: String, reason: String)
+  /// A program of the host that is missing or failed, such as `patchelf` or `apt-get`.
+  case tool(String, reason: String)
   /// A system call failed.
   case system(operation: String, path: FilePath, Errno)
 }
@@ -43,6 +45,8 @@ extension BuildError: CustomStringConvertible {
         .joined(separator: "\n")
     case .invalidPackage(let package, let pass, let reason):
       "\(package): \(pass): \(reason)"
+    case .tool(let program, let reason):
+      "\(program): \(reason)"
     case .system(let operation, let path, let errno):
       "\(operation) \(path): \(errno)"
     }
