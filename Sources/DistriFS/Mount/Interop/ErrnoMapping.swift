@@ -14,7 +14,7 @@ extension Errno {
       case .invalidName: .noSuchFileOrDirectory
       case .locked: .resourceTemporarilyUnavailable
       case .system(_, _, let errno) where Self.passedOn.contains(errno): errno
-      case .invalidMetadata, .damagedImage, .invalidArchive, .immutable, .system: .ioError
+      case .immutable, .invalidMetadata, .damagedImage, .invalidArchive, .system: .ioError
       }
   }
 

@@ -49,6 +49,9 @@ enum SystemCalls {
     return unsafe FilePath(platformString: resolved)
   }
 
+  /// Seconds since 1970.
+  static var now: Int64 { Int64(time(nil)) }
+
   /// Whether this process may mount by itself.
   static var isRoot: Bool { geteuid() == 0 }
 

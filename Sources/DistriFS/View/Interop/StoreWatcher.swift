@@ -1,0 +1,114 @@
+// SPDX-FileCopyrightText: The distri authors
+// SPDX-License-Identifier: Apache-2.0
+
+import CLinux
+import Glibc
+import SystemPackage
+
+/// A thread that calls a function whenever files of a store's directory have come, gone or been replaced; and once at the start.
+///
+/// The events only say that it is time to look: what has changed is found by listing the directory, so an overflow of the queue loses nothing.
+final class StoreWatcher: Sendable {
+  private let state: State
+
+  /// What the thread works on.
+  private final class State: Sendable {
+    let queue: FileDescriptor
+    let wakeUp: FileDescriptor
+    let body: @Sendable () -> Void
+
+    init(queue: FileDescriptor, wakeUp: FileDescriptor, body: @escaping @Sendable () -> Void) {
+      self.queue = queue
+      self.wakeUp = wakeUp
+      self.body = body
+    }
+
+    deinit {
+      try? queue.close()
+      try? wakeUp.close()
+    }
+  }
+
+  private let sender: FileDescriptor
+  private let thread: pthread_t
+
+  /// Starts to watch.
+  init(_ directory: FilePath, _ body: @escaping @Sendable () -> Void) throws(Errno) {
+    let queue = inotify_init1(Int32(IN_CLOEXEC) | Int32(IN_NONBLOCK))
+    guard queue >= 0 else { throw Errno(rawValue: errno) }
+    let events = IN_MOVED_TO | IN_MOVED_FROM | IN_CLOSE_WRITE | IN_CREATE | IN_DELETE | IN_ONLYDIR
+    var ends: [Int32] = [-1, -1]
+    guard
+      unsafe directory.withPlatformString({ unsafe inotify_add_watch(queue, $0, UInt32(events)) }) >= 0,
+      unsafe clinux_pipe_cloexec(&ends) == 0
+    else {
+      let error = Errno(rawValue: errno)
+      close(queue)
+      throw error
+    }
+    state = State(queue: FileDescriptor(rawValue: queue), wakeUp: FileDescriptor(rawValue: ends[0]), body: body)
+    sender = FileDescriptor(rawValue: ends[1])
+    var thread = pthread_t()
+    let box = unsafe Unmanaged.passRetained(state)
+    let status = unsafe pthread_create(&thread, nil, { @Sendable argument in
+      if let argument = unsafe argument { StoreWatcher.run(unsafe Unmanaged<State>.fromOpaque(argument).takeRetainedValue()) }
+      return nil
+    }, box.toOpaque())
+    guard status == 0 else {
+      unsafe box.release()
+      try? sender.close()
+      throw Errno(rawValue: status)
+    }
+    self.thread = thread
+  }
+
+  /// Ends the thread; when this returns, the function is not running and will not be called again.
+  func cancel() {
+    try? sender.close()
+    pthread_join(thread, nil)
+  }
+
+  private static func run(_ state: State) {
+    var buffer = [UInt8](repeating: 0, count: 64 << 10)
+    repeat {
+      state.body()
+    } while waitForEvent(state, &buffer)
+  }
+
+  /// Returns true after an event that may mean a package; all that have come are taken together. False when it is over.
+  private static func waitForEvent(_ state: State, _ buffer: inout [UInt8]) -> Bool {
+    while true {
+      var polled = [
+        pollfd(fd: state.queue.rawValue, events: Int16(POLLIN), revents: 0),
+        pollfd(fd: state.wakeUp.rawValue, events: Int16(POLLIN), revents: 0),
+      ]
+      if unsafe poll(&polled, 2, -1) < 0 {
+        if errno == EINTR { continue }
+        return false
+      }
+      if polled[1].revents != 0 { return false }
+      var isRelevant = false
+      while true {
+        let count = unsafe buffer.withUnsafeMutableBytes { unsafe read(state.queue.rawValue, $0.baseAddress, $0.count) }
+        if count <= 0 { break }
+        isRelevant = hasRelevantEvent(buffer[..<count]) || isRelevant
+      }
+      if isRelevant { return true }
+    }
+  }
+
+  /// An event is a watch (4 bytes), a mask (4), a cookie (4), the length of the name (4), and the name with NULs at its end.
+  private static func hasRelevantEvent(_ events: ArraySlice<UInt8>) -> Bool {
+    var rest = events
+    while rest.count >= 16 {
+      let start = rest.startIndex
+      let word = { (offset: Int) in (0..<4).reduce(UInt32(0)) { $0 | UInt32(rest[start + offset + $1]) << (8 * UInt32($1)) } }
+      let name = rest[(start + 16)...].prefix(Int(word(12))).prefix { $0 != 0 }
+      if word(4) & UInt32(IN_Q_OVERFLOW) != 0 { return true }
+      if name.reversed().starts(with: ".squashfs".utf8.reversed()) { return true }
+      if name.reversed().starts(with: ".meta.textproto".utf8.reversed()) { return true }
+      rest = rest.dropFirst(16 + Int(word(12)))
+    }
+    return false
+  }
+}
