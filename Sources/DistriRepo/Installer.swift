@@ -34,7 +34,8 @@ public struct Installer: Sendable {
       if present.contains(package) {
         plan.present.append(package)
       } else {
-        let size = resolver.repository(of: package)?.entry(of: package)?.image?.byteCount
+        let entry = resolver.repository(of: package)?.entry(of: package)
+        let size = entry?.image.map { $0.byteCount &+ (entry?.metadata?.byteCount ?? 0) }
         plan.missing.append(.init(id: package, byteCount: size))
       }
     }
@@ -102,7 +103,7 @@ public struct InstallPlan: Sendable, Hashable {
   public struct Item: Sendable, Hashable {
     /// Its full name.
     public var id: PackageID
-    /// Its image in bytes; nil where the index does not say.
+    /// Its image and metadata in bytes; nil where the index does not say.
     public var byteCount: UInt64?
   }
 
@@ -113,6 +114,6 @@ public struct InstallPlan: Sendable, Hashable {
   /// What is to be fetched, in ``DistriStore/PackageID``'s order.
   public var missing: [Item]
 
-  /// All images to be fetched, in bytes, as far as that is known.
+  /// Everything that is to be fetched, in bytes, as far as that is known.
   public var byteCount: UInt64 { missing.reduce(0) { $0 &+ ($1.byteCount ?? 0) } }
 }

@@ -55,9 +55,10 @@ public struct Repository: PackageCatalog, PackageFetcher {
       of: url, maximumByteCount: UInt64(RepositoryIndex.maximumByteCount), timeLimit: options.smallFileTimeLimit)
     index = try RepositoryIndex(serialized: bytes, subject: url.withoutCredentials)
     var positions: [PackageID: Int] = [:]
-    for (position, package) in index.packages.enumerated()
-    where positions.updateValue(position, forKey: package.id) != nil {
-      throw StoreError.invalidMetadata(of: url.withoutCredentials, line: nil, reason: "lists \(package.id) twice")
+    for (position, package) in index.packages.enumerated() {
+      guard positions.updateValue(position, forKey: package.id) == nil else {
+        throw StoreError.invalidMetadata(of: url.withoutCredentials, line: nil, reason: "lists \(package.id) twice")
+      }
     }
     self.positions = positions
   }

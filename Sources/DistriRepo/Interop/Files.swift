@@ -7,22 +7,30 @@ import Glibc
 import SystemPackage
 
 /// System calls on paths that swift-system has not. Each throws ``RepositoryError/system(operation:path:_:)``.
-enum Files {
+package enum Files {
   /// Seconds and nanoseconds since 1970.
-  struct Time: Sendable, Hashable, Comparable {
-    var seconds: Int
-    var nanoseconds: Int
+  package struct Time: Sendable, Hashable, Comparable {
+    package var seconds: Int
+    package var nanoseconds: Int
 
-    static func < (a: Time, b: Time) -> Bool { (a.seconds, a.nanoseconds) < (b.seconds, b.nanoseconds) }
+    package static func < (a: Time, b: Time) -> Bool { (a.seconds, a.nanoseconds) < (b.seconds, b.nanoseconds) }
   }
 
   /// What `lstat` says.
-  struct Status: Sendable {
+  package struct Status: Sendable {
     var device: UInt
     var inode: UInt
-    var byteCount: UInt64
-    var modificationTime: Time
-    var isRegular: Bool
+    package var byteCount: UInt64
+    package var modificationTime: Time
+    package var isRegular: Bool
+
+    fileprivate init(_ status: stat) {
+      device = UInt(status.st_dev)
+      inode = UInt(status.st_ino)
+      byteCount = UInt64(clamping: status.st_size)
+      modificationTime = Time(seconds: status.st_mtim.tv_sec, nanoseconds: status.st_mtim.tv_nsec)
+      isRegular = status.st_mode & S_IFMT == S_IFREG
+    }
 
     func isSameFile(as other: Status) -> Bool { device == other.device && inode == other.inode }
 
@@ -38,10 +46,14 @@ enum Files {
       guard errno != ENOENT else { return nil }
       throw .system(operation: "stat", path: path, Errno(rawValue: errno))
     }
-    return Status(
-      device: UInt(status.st_dev), inode: UInt(status.st_ino), byteCount: UInt64(clamping: status.st_size),
-      modificationTime: Time(seconds: status.st_mtim.tv_sec, nanoseconds: status.st_mtim.tv_nsec),
-      isRegular: status.st_mode & S_IFMT == S_IFREG)
+    return Status(status)
+  }
+
+  /// What `fstat` says.
+  package static func status(of file: FileDescriptor) throws(Errno) -> Status {
+    var status = stat()
+    guard unsafe fstat(file.rawValue, &status) == 0 else { throw Errno(rawValue: errno) }
+    return Status(status)
   }
 
   static func rename(_ from: FilePath, to path: FilePath) throws(RepositoryError) {

@@ -16,7 +16,7 @@ extension Files {
   }
 
   /// Makes a directory and those above it.
-  static func makeDirectories(_ path: FilePath) throws(RepositoryError) {
+  package static func makeDirectories(_ path: FilePath) throws(RepositoryError) {
     if unsafe path.withPlatformString({ unsafe mkdir($0, 0o755) }) == 0 || errno == EEXIST { return }
     guard errno == ENOENT, !path.removingLastComponent().isEmpty else {
       throw .system(operation: "make directory", path: path, Errno(rawValue: errno))

@@ -7,12 +7,12 @@ import Glibc
 import SystemPackage
 
 /// A directory below a root, out of which no path or link leads.
-final class RootedDirectory {
+package final class RootedDirectory: Sendable {
   private let path: FilePath
   private let descriptor: FileDescriptor
 
   /// Opens the root itself.
-  init(root path: FilePath) throws(RepositoryError) {
+  package init(root path: FilePath) throws(RepositoryError) {
     self.path = path
     do {
       descriptor = try FileDescriptor.open(path, .readOnly, options: [.closeOnExec, .directory])
@@ -27,6 +27,17 @@ final class RootedDirectory {
   }
 
   deinit { try? descriptor.close() }
+
+  /// Opens a file below for reading, without waiting for a named pipe's writer. Links are followed as long as they stay below.
+  package func openFile(_ path: TreePath) throws(RepositoryError) -> FileDescriptor {
+    let file = unsafe withCString(path.bytes) {
+      unsafe clinux_openat_beneath(descriptor.rawValue, $0, O_RDONLY | O_NONBLOCK | O_CLOEXEC, 0, 1)
+    }
+    guard file >= 0 else {
+      throw .system(operation: "open", path: self.path.appending(path.description), Errno(rawValue: errno))
+    }
+    return FileDescriptor(rawValue: file)
+  }
 
   /// The directory at a path below; the kernel refuses links that lead out with `EXDEV`. Nil when something else is there.
   func directory(_ path: TreePath) throws(RepositoryError) -> RootedDirectory? {

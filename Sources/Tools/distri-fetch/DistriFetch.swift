@@ -1,0 +1,42 @@
+// SPDX-FileCopyrightText: The distri authors
+// SPDX-License-Identifier: Apache-2.0
+
+import ArgumentParser
+import DistriRepo
+import FoundationEssentials
+import ToolSupport
+
+struct DistriFetch: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "distri-fetch",
+    abstract: "Publish, serve and install packages.",
+    discussion: """
+      A repository is a directory of static files. Make one of a store, serve it, install from it:
+
+        distri-fetch publish /roimg --out /srv/distri
+        distri-fetch serve /srv/distri --listen 127.0.0.1:8000 &
+        distri-fetch install nano --root /mnt --repo http://127.0.0.1:8000
+
+      Without --repo, the repositories of /etc/distri/repos.d/*.repo are used; DISTRICFG names another directory than /etc/distri.
+      """,
+    subcommands: [Publish.self, Serve.self, Install.self, List.self, Info.self, Search.self])
+}
+
+extension RepositoryError: ExitStatusProviding {
+  public var exitStatus: ExitCode {
+    switch self {
+    case .notFound, .unresolved: ExitStatus.notFound
+    case .transferFailed: ExitStatus.unavailable
+    case .tooLarge, .mismatch, .unverifiable: ExitStatus.badData
+    case .invalidURL: ExitStatus.usage
+    case .system(_, _, let errno): ExitStatus.of(errno: errno)
+    }
+  }
+}
+
+/// Prints a value as JSON, the same text for the same value.
+func printJSON(_ value: some Encodable) throws {
+  let encoder = JSONEncoder()
+  encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+  Terminal.standardOutput.write(String(decoding: try encoder.encode(value), as: UTF8.self) + "\n")
+}

@@ -1,0 +1,129 @@
+// SPDX-FileCopyrightText: The distri authors
+// SPDX-License-Identifier: Apache-2.0
+
+import ArgumentParser
+import DistriRepo
+import DistriStore
+import Synchronization
+import SystemPackage
+import ToolSupport
+
+struct Install: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Install packages and what they need, all or nothing.",
+    discussion: """
+      The newest version over all repositories is taken, fetched in parallel, verified by size and SHA-256, and appears in
+      <root>/roimg in one step. Files of the packages' etc/ are copied to <root>/etc where nothing is yet. The names of what was
+      installed go to standard output.
+
+        distri-fetch install nano less-amd64-530-17 --root /mnt --repo https://repo.example.org/distri
+      """)
+
+  @Argument(help: ArgumentHelp("Packages: nano, nano-amd64 or nano-amd64-7.2-3.", valueName: "package"))
+  var packages: [String]
+
+  @Option(name: .long, help: ArgumentHelp("The root directory of the machine to install to.", valueName: "dir"))
+  var root: String = "/"
+
+  @OptionGroup var repositories: RepositoryOptions
+
+  @Option(name: .shortAndLong, help: "How many packages are fetched at the same time.")
+  var jobs = 16
+
+  @Flag(name: [.customShort("n"), .long], help: "Only say what would be installed.")
+  var dryRun = false
+
+  @Flag(help: "Print what was installed as JSON.")
+  var json = false
+
+  func validate() throws {
+    if packages.isEmpty { throw ValidationError("name a package") }
+    if jobs < 1 { throw ValidationError("--jobs starts at 1") }
+  }
+
+  func run() async throws {
+    let clock = ContinuousClock()
+    let start = clock.now
+    let queries = try packages.map { try PackageQuery(parsing: $0) }
+    let progress = InstallProgress()
+    let transport = MeteredTransport(try RepositoryOptions.transport()) { progress.add($0) }
+    let sources = try await repositories.open(through: transport)
+    let store = try openStore()
+    let installer = Installer(repositories: sources, store: store, maximumDownloads: jobs)
+    let plan = try await installer.plan(queries)
+    if !dryRun {
+      progress.begin(plan)
+      defer { progress.finish() }
+      try await installer.install(plan, defaultsBelow: FilePath(root)) { _ in progress.addPackage() }
+    }
+    try report(plan, after: clock.now - start)
+  }
+
+  /// The root is made where it is missing, unless nothing is to be changed.
+  private func openStore() throws -> LocalStore {
+    let root = FilePath(root)
+    if !dryRun { try Files.makeDirectories(root) }
+    return try LocalStore(path: root.appending("roimg"), section: repositories.section)
+  }
+
+  private func report(_ plan: InstallPlan, after time: Duration) throws {
+    if json { return try printJSON(Summary(plan, isDryRun: dryRun)) }
+    for item in plan.missing { Terminal.standardOutput.write("\(item.id)\n") }
+    let seconds = time.formatted
+    let words = dryRun ? "would install" : "installed"
+    Terminal.standardError.write(
+      plan.missing.isEmpty
+        ? "\(plan.requested.map(\.description).joined(separator: ", ")): nothing to do, \(plan.present.count) packages are there\n"
+        : "\(words) \(plan.missing.count) packages, \(ProgressDisplay.megabytes(plan.byteCount)), in \(seconds) s\n")
+  }
+
+  private struct Summary: Encodable {
+    var requested: [PackageID]
+    var installed: [PackageID]
+    var present: [PackageID]
+    var bytes: UInt64
+    var dryRun: Bool
+
+    init(_ plan: InstallPlan, isDryRun: Bool) {
+      requested = plan.requested
+      installed = plan.missing.map(\.id)
+      present = plan.present
+      bytes = plan.byteCount
+      dryRun = isDryRun
+    }
+  }
+}
+
+extension Duration {
+  /// Seconds with two digits.
+  fileprivate var formatted: String {
+    let hundredths = components.seconds * 100 + components.attoseconds / 10_000_000_000_000_000
+    return "\(hundredths / 100).\(hundredths % 100 < 10 ? "0" : "")\(hundredths % 100)"
+  }
+}
+
+/// The display of bytes and packages; bytes that come before the plan is known do not count.
+private final class InstallProgress: Sendable {
+  private struct State {
+    var display: ProgressDisplay?
+    var packages = 0
+    var total = 0
+  }
+
+  private let state = Mutex(State())
+
+  func begin(_ plan: InstallPlan) {
+    state.withLock {
+      $0.display = ProgressDisplay("installing", total: plan.byteCount, unit: .bytes)
+      $0.total = plan.missing.count
+    }
+  }
+
+  func add(_ byteCount: Int64) {
+    state.withLock { $0.display?.advance(by: UInt64(bitPattern: byteCount), detail: "\($0.packages)/\($0.total) packages") }
+  }
+
+  func addPackage() { state.withLock { $0.packages += 1 } }
+
+  func finish() { state.withLock { $0.display?.finish() } }
+}

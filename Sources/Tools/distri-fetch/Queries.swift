@@ -1,0 +1,125 @@
+// SPDX-FileCopyrightText: The distri authors
+// SPDX-License-Identifier: Apache-2.0
+
+import ArgumentParser
+import DistriRepo
+import DistriStore
+import ToolSupport
+
+struct List: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "List the packages of repositories, the newest of each.",
+    discussion: """
+        distri-fetch list --repo https://repo.example.org/distri | grep nano
+      """)
+
+  @OptionGroup var repositories: RepositoryOptions
+
+  @Flag(help: "List all versions.")
+  var all = false
+
+  @Flag(help: "Print a JSON array.")
+  var json = false
+
+  func run() async throws {
+    let sources = try await repositories.open(through: try RepositoryOptions.transport())
+    var packages = Set(sources.flatMap { $0.packages() }).sorted()
+    if !all { packages = Dictionary(grouping: packages, by: \.unversioned).values.compactMap { $0.newest() }.sorted() }
+    if json { return try printJSON(packages) }
+    for package in packages { Terminal.standardOutput.write("\(package)\n") }
+  }
+}
+
+struct Info: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Show what a package says of itself.",
+    discussion: """
+        distri-fetch info nano --repo https://repo.example.org/distri
+      """)
+
+  @Argument(help: ArgumentHelp("The package: nano, nano-amd64 or nano-amd64-7.2-3.", valueName: "package"))
+  var package: String
+
+  @OptionGroup var repositories: RepositoryOptions
+
+  @Flag(help: "Print JSON.")
+  var json = false
+
+  func run() async throws {
+    let sources = try await repositories.open(through: try RepositoryOptions.transport())
+    let query = try PackageQuery(parsing: package)
+    guard let id = query.newest(of: sources.flatMap { $0.packages() }),
+      let repository = Resolver(sources).repository(of: id)
+    else {
+      throw RepositoryError.unresolved(package, neededBy: nil, repositories: sources.map(\.root))
+    }
+    let metadata = try await repository.metadata(of: id)
+    let record = Record(id, metadata, in: repository)
+    if json { return try printJSON(record) }
+    Terminal.standardOutput.write(record.text)
+  }
+
+  private struct Record: Encodable {
+    var package: PackageID
+    var repository: String
+    var source: String
+    var summary: String
+    var license: String
+    var homepage: String
+    var bytes: UInt64?
+    var sha256: String?
+    var files: Int
+    var needs: [PackageID]
+
+    init(_ id: PackageID, _ metadata: PackageMetadata, in repository: Repository) {
+      let entry = repository.entry(of: id)
+      package = id
+      self.repository = repository.root
+      source = metadata.sourcePackage
+      summary = metadata.summary
+      license = metadata.license
+      homepage = metadata.homepage
+      bytes = entry?.image?.byteCount
+      sha256 = entry?.image.map { $0.sha256.map { byte in (byte < 16 ? "0" : "") + String(byte, radix: 16) }.joined() }
+      files = entry?.wellKnownPaths.count ?? 0
+      needs = metadata.runtimeDependencies
+    }
+
+    var text: String {
+      let fields = [
+        ("package", package.description), ("repository", repository), ("source", source), ("summary", summary),
+        ("license", license), ("homepage", homepage), ("bytes", bytes.map(String.init) ?? ""), ("sha256", sha256 ?? ""),
+        ("needs", needs.map(\.description).joined(separator: " ")),
+      ]
+      return fields.filter { !$0.1.isEmpty }.map { "\($0.0)\t\($0.1)\n" }.joined()
+    }
+  }
+}
+
+struct Search: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Find packages by name, or by the name of a program, library or other file that they bring.",
+    discussion: """
+      A record is a package, and the file that was found in it.
+
+        distri-fetch search libz.so.1 --repo https://repo.example.org/distri
+      """)
+
+  @Argument(help: ArgumentHelp("Part of a package's name, or the whole name of a file.", valueName: "name"))
+  var name: String
+
+  @OptionGroup var repositories: RepositoryOptions
+
+  func run() async throws {
+    let sources = try await repositories.open(through: try RepositoryOptions.transport())
+    var found = false
+    for package in sources.flatMap(\.index.packages) {
+      var records = package.id.name.contains(name) ? ["\(package.id)\n"] : []
+      let paths = package.wellKnownPaths.filter { $0 == name || $0.hasSuffix("/\(name)") }
+      records += paths.map { "\(package.id)\t\($0)\n" }
+      for record in records { Terminal.standardOutput.write(record) }
+      found = found || !records.isEmpty
+    }
+    if !found { throw RepositoryError.unresolved(name, neededBy: nil, repositories: sources.map(\.root)) }
+  }
+}
