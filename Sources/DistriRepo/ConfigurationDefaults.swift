@@ -26,7 +26,9 @@ struct ConfigurationDefaults {
   ///   the root leads out of it.
   func copy(from image: PackageImage) throws {
     let name = try EntryName("etc")
-    guard let directory = try image.lookUp(name, in: image.root), try image.attributes(of: directory).kind == .directory else { return }
+    guard let directory = try image.lookUp(name, in: image.root), try image.attributes(of: directory).kind == .directory else {
+      return
+    }
     try copy(directory, of: image, to: TreePath(components: [name]), depth: 0)
   }
 

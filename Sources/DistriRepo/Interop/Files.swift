@@ -57,7 +57,9 @@ package enum Files {
   }
 
   static func rename(_ from: FilePath, to path: FilePath) throws(RepositoryError) {
-    try check("rename", path) { unsafe from.withPlatformString { from in unsafe path.withPlatformString { unsafe Glibc.rename(from, $0) } } }
+    try check("rename", path) {
+      unsafe from.withPlatformString { from in unsafe path.withPlatformString { unsafe Glibc.rename(from, $0) } }
+    }
   }
 
   static func remove(_ path: FilePath) throws(RepositoryError) {

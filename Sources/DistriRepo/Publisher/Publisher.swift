@@ -55,7 +55,8 @@ public struct Publisher: Sendable {
   }
 
   private func publish(
-    _ packages: [PackageID], of section: LocalStore.Section, from source: FilePath, _ onPackage: @escaping @Sendable (PackageID) -> Void
+    _ packages: [PackageID], of section: LocalStore.Section, from source: FilePath,
+    _ onPackage: @escaping @Sendable (PackageID) -> Void
   ) async throws -> SectionReport {
     let target = output.appending(section.rawValue)
     try Files.makeDirectories(target)

@@ -22,7 +22,9 @@ struct FileServer: HTTPHandler {
     let response = answer(request)
     let client = request.remoteIPAddress ?? "-"
     let path = request.target.rawValue.printable
-    log("\(client) \(request.method.rawValue.printable) \(path) \(response.statusCode.code) \(response.headers[.contentLength] ?? "0")")
+    log(
+      "\(client) \(request.method.rawValue.printable) \(path) \(response.statusCode.code) \(response.headers[.contentLength] ?? "0")"
+    )
     return response
   }
 
@@ -36,7 +38,8 @@ struct FileServer: HTTPHandler {
     else { return Self.empty(.notFound) }
     var headers: HTTPHeaders = [
       .acceptRanges: "bytes", .eTag: file.entityTag, .lastModified: file.lastModified,
-      .contentType: path.name?.description.hasSuffix(".textproto") == true ? "text/plain; charset=utf-8" : "application/octet-stream",
+      .contentType: path.name?.description.hasSuffix(".textproto") == true
+        ? "text/plain; charset=utf-8" : "application/octet-stream",
     ]
     if Self.isUnchanged(file, for: request.headers) { return Self.empty(.notModified, headers) }
     var range = 0..<file.byteCount

@@ -69,12 +69,12 @@ struct Install: AsyncParsableCommand {
   private func report(_ plan: InstallPlan, after time: Duration) throws {
     if json { return try printJSON(Summary(plan, isDryRun: dryRun)) }
     for item in plan.missing { Terminal.standardOutput.write("\(item.id)\n") }
-    let seconds = time.formatted
-    let words = dryRun ? "would install" : "installed"
+    let count = "\(plan.missing.count) packages, \(ProgressDisplay.megabytes(plan.byteCount))"
+    let requested = plan.requested.map(\.description).joined(separator: ", ")
     Terminal.standardError.write(
       plan.missing.isEmpty
-        ? "\(plan.requested.map(\.description).joined(separator: ", ")): nothing to do, \(plan.present.count) packages are there\n"
-        : "\(words) \(plan.missing.count) packages, \(ProgressDisplay.megabytes(plan.byteCount)), in \(seconds) s\n")
+        ? "\(requested): nothing to do, \(plan.present.count) packages are there\n"
+        : dryRun ? "would install \(count)\n" : "installed \(count), in \(time.formatted) s\n")
   }
 
   private struct Summary: Encodable {

@@ -92,7 +92,9 @@ private struct ListeningAddress {
   let configuration: HTTPServer.Configuration
 
   init(_ text: String) throws {
-    guard let colon = text.lastIndex(of: ":"), let port = UInt16(text[text.index(after: colon)...]) else { throw Self.refusal(text) }
+    guard let colon = text.lastIndex(of: ":"), let port = UInt16(text[text.index(after: colon)...]) else {
+      throw Self.refusal(text)
+    }
     var host = String(text[..<colon])
     let pool = UndelayedPool(HTTPServer.defaultPool())
     if host.hasPrefix("["), host.hasSuffix("]") {
