@@ -1,0 +1,61 @@
+// SPDX-FileCopyrightText: The distri authors
+// SPDX-License-Identifier: Apache-2.0
+
+import DistriStore
+import SystemPackage
+
+/// The first file system of a machine: `distri-init` as `/init`, the view's daemon, what both need, and kernel modules.
+///
+/// All shared objects lie in `/lib`, the run-time linker as `/lib/ld.so`: `distri-init` starts the daemon through it after the root has
+/// been switched, when the usual places lead into the view that is not there yet.
+struct InitramfsContents {
+  /// `distri-init`.
+  let initProgram: FilePath
+  /// `distri-fuse`.
+  let daemon: FilePath
+  /// In the order in which they are loaded.
+  let modules: [KernelPackage.Module]
+  /// Where shared objects are looked for first.
+  var libraryDirectories: [FilePath] = []
+
+  /// Plans everything.
+  ///
+  /// - Throws: ``MkimageError/missingObject(_:neededBy:)`` and others.
+  func plan() throws -> Contents {
+    var contents = Contents()
+    for name in ["proc", "sys", "run", "sysroot"] { try contents.addDirectory(TreePath(parsing: name)) }
+    // The kernel opens the console before there is a devtmpfs.
+    for (name, permissions, minor) in [("console", 0o600, 1), ("null", 0o666, 3)] as [(String, UInt16, UInt32)] {
+      let kind = Contents.Kind.characterDevice(major: name == "console" ? 5 : 1, minor: minor)
+      try contents.add(TreePath(parsing: "dev/\(name)"), Contents.Node(kind: kind, permissions: permissions))
+    }
+    try contents.addFile(TreePath(parsing: "init"), initProgram.asSource(), permissions: 0o755)
+    try contents.addFile(TreePath(parsing: "bin/distri-fuse"), daemon.asSource(), permissions: 0o755)
+    try addSharedObjects(to: &contents)
+    for module in modules {
+      try contents.addFile(TreePath(parsing: "modules/\(module.name).ko"), .bytes(module.bytes))
+    }
+    let list = modules.map { "/modules/\($0.name).ko\n" }.joined()
+    try contents.addFile(TreePath(parsing: "etc/distri/modules"), list)
+    return contents
+  }
+
+  private func addSharedObjects(to contents: inout Contents) throws {
+    let objects = try SharedObjects(of: [initProgram, daemon], searching: libraryDirectories)
+    guard let interpreter = objects.interpreter else { return }
+    try contents.addFile(TreePath(parsing: "lib/ld.so"), FilePath(interpreter).resolved().asSource(), permissions: 0o755)
+    for (name, path) in objects.files {
+      try contents.addFile(TreePath(parsing: "lib/\(name)"), path.asSource(), permissions: 0o755)
+    }
+    try contents.addLink(TreePath(parsing: interpreter), to: "/lib/ld.so")
+    // Programs that say nothing of where their libraries are rely on the linker's own directory.
+    if let directory = objects.systemDirectory, TreePath.library != (try TreePath(parsing: directory)) {
+      try contents.addLink(TreePath(parsing: directory), to: "/lib")
+    }
+  }
+}
+
+extension TreePath {
+  /// `/lib`.
+  fileprivate static var library: TreePath? { try? TreePath(parsing: "lib") }
+}

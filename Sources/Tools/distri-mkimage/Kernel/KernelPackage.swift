@@ -1,0 +1,103 @@
+// SPDX-FileCopyrightText: The distri authors
+// SPDX-License-Identifier: Apache-2.0
+
+import DistriStore
+import SystemPackage
+
+/// A kernel out of a package: `out/boot/vmlinuz-<release>` and `out/lib/modules/<release>`.
+struct KernelPackage {
+  /// Such as `6.1.0-18-cloud-amd64`.
+  let release: String
+  private let image: PackageImage
+  private let kernel: PackageImage.Node
+  /// By name, with `_` for `-`.
+  private let modules: [String: (path: TreePath, node: PackageImage.Node)]
+  private let builtIn: Set<String>
+
+  /// Modules and kernels are a few megabytes; what claims to be larger than this, in bytes, is damaged.
+  private static let largestFile = 256 << 20
+
+  /// Nil when the package has no kernel.
+  init?(_ image: PackageImage) throws {
+    guard let boot = try image.node(at: TreePath(parsing: "out/boot")) else { return nil }
+    let prefix = Array("vmlinuz-".utf8)
+    guard let entry = try image.entries(of: boot).last(where: { $0.name.bytes.starts(with: prefix) }) else { return nil }
+    release = String(decoding: entry.name.bytes.dropFirst(prefix.count), as: UTF8.self)
+    let directory = try TreePath(parsing: "out/lib/modules/\(release)")
+    guard let node = try image.node(at: directory) else { return nil }
+    self.image = image
+    kernel = entry.node
+    var modules: [String: (path: TreePath, node: PackageImage.Node)] = [:]
+    try Self.collect(node, at: directory, of: image, into: &modules)
+    self.modules = modules
+    builtIn = try Self.builtInModules(of: image, in: node)
+  }
+
+  /// The compressed kernel that boot loaders start.
+  func kernelImage() throws -> [UInt8] { try image.contents(of: kernel, limit: Self.largestFile) }
+
+  /// A module to load.
+  struct Module: Equatable {
+    let name: String
+    /// Uncompressed.
+    let bytes: [UInt8]
+  }
+
+  /// The modules with all that they depend on, in the order in which they have to be loaded. What is built into the kernel is left out.
+  ///
+  /// - Parameters:
+  ///   - names: must exist, as modules or built in.
+  ///   - wishes: are left out where they do not exist.
+  ///   - decompress: turns the bytes of a module file with this name into those of the module.
+  func loadOrder(
+    of names: [String], wishes: [String] = [], decompress: (String, [UInt8]) throws -> [UInt8]
+  ) throws -> [Module] {
+    var loaded: [Module] = []
+    var seen: Set<String> = []
+    func visit(_ name: String, neededBy user: String?) throws {
+      guard !builtIn.contains(name), seen.insert(name).inserted else { return }
+      guard let (path, node) = modules[name] else {
+        guard let user else { return }
+        throw MkimageError.unusableModule(name, reason: "kernel \(release) does not have it; \(user) needs it")
+      }
+      let bytes = try decompress("\(path)", try image.contents(of: node, limit: Self.largestFile))
+      let info = try ModuleInfo(bytes, name: "\(path)")
+      for wish in info.wishes { try visit(wish, neededBy: nil) }
+      for dependency in info.dependencies { try visit(dependency, neededBy: name) }
+      loaded.append(Module(name: name, bytes: bytes))
+    }
+    for name in wishes { try visit(ModuleInfo.canonical(name), neededBy: nil) }
+    for name in names { try visit(ModuleInfo.canonical(name), neededBy: "the image") }
+    return loaded
+  }
+
+  private static func collect(
+    _ directory: PackageImage.Node, at path: TreePath, of image: PackageImage,
+    into modules: inout [String: (path: TreePath, node: PackageImage.Node)]
+  ) throws {
+    guard path.components.count < 32 else { throw MkimageError.unusableModule("\(path)", reason: "directories are nested too deep") }
+    for entry in try image.entries(of: directory) {
+      let place = path.appending(entry.name)
+      switch entry.kind {
+      case .directory: try collect(entry.node, at: place, of: image, into: &modules)
+      case .regular:
+        let name = entry.name.description
+        for ending in [".ko", ".ko.xz", ".ko.zst", ".ko.gz"] where name.hasSuffix(ending) {
+          modules[ModuleInfo.canonical(name.dropLast(ending.count))] = (place, entry.node)
+        }
+      default: break
+      }
+    }
+  }
+
+  /// `modules.builtin`: a path a line, such as `kernel/fs/ext4/ext4.ko`.
+  private static func builtInModules(of image: PackageImage, in directory: PackageImage.Node) throws -> Set<String> {
+    guard let node = try image.lookUp(EntryName("modules.builtin"), in: directory) else { return [] }
+    let text = String(decoding: try image.contents(of: node, limit: 4 << 20), as: UTF8.self)
+    return Set(
+      text.split(separator: "\n").compactMap { line in
+        guard let name = line.split(separator: "/").last, name.hasSuffix(".ko") else { return nil }
+        return ModuleInfo.canonical(name.dropLast(3))
+      })
+  }
+}

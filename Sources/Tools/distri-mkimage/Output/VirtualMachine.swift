@@ -1,0 +1,97 @@
+// SPDX-FileCopyrightText: The distri authors
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+import SystemPackage
+
+/// A virtual machine that boots an image. Its first serial port is our standard input and output; through a virtio port of its own
+/// (`org.distri.status`) distri-init says how it went, so that the words on the console need not be understood.
+struct VirtualMachine {
+  let directory: FilePath
+  /// Kernel parameters.
+  let parameters: [String]
+  /// MiB.
+  let memory: Int
+  let processors: Int
+  let accelerator: String
+  let isWritable: Bool
+
+  /// qemu's arguments; `status` is the descriptor that it inherits for the status port.
+  func arguments(status: Int32) -> [String] {
+    // A comma in an option's value is written twice.
+    let disk = directory.appending(OutputDirectory.disk).string.replacing(",", with: ",,")
+    return [
+      "-accel", accelerator, "-cpu", "max", "-smp", "\(processors)", "-m", "\(memory)", "-nodefaults", "-no-user-config", "-no-reboot",
+      "-display", "none", "-serial", "mon:stdio", "-kernel", directory.appending(OutputDirectory.kernel).string,
+      "-initrd", directory.appending(OutputDirectory.initramfs).string, "-append", parameters.joined(separator: " "),
+      "-drive", "file=\(disk),format=raw,if=virtio,cache=unsafe,snapshot=\(isWritable ? "off" : "on")",
+      "-device", "virtio-serial-pci", "-chardev", "file,id=status,path=/dev/fd/\(status)",
+      "-device", "virtserialport,chardev=status,name=org.distri.status",
+    ]
+  }
+
+  /// Runs the machine until it is off.
+  ///
+  /// - Parameter seconds: when it is stopped; nil for never.
+  /// - Returns: the status that the machine reported, 0 to 255.
+  /// - Throws: ``MkimageError/machine(_:)`` when it did not report one, or not in time.
+  func run(seconds: Int?) throws -> Int32 {
+    let qemu = try ChildProcess.locate("qemu-system-x86_64", package: "qemu-system-x86")
+    var ends: [Int32] = [-1, -1]
+    guard pipe(&ends) == 0 else { throw Errno(rawValue: errno) }
+    let (reader, writer) = (FileDescriptor(rawValue: ends[0]), FileDescriptor(rawValue: ends[1]))
+    defer { try? reader.close() }
+    for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
+    // Neither end may be the number that the machine gets: dup2 onto itself would leave it to be closed by exec.
+    let status: Int32 = 64
+    let child: ChildProcess
+    do {
+      defer { try? writer.close() }
+      child = try ChildProcess(qemu, arguments(status: status), descriptors: [status: writer.rawValue])
+    }
+    let deadline = seconds.map { ContinuousClock.now + .seconds($0) }
+    // The pipe ends when the machine does: it alone holds the other end.
+    if let said = try Self.readAll(from: reader, until: deadline) {
+      let ended = child.wait()
+      guard let reported = Self.status(in: said) else {
+        throw MkimageError.machine("the machine stopped (qemu's status \(ended)) without saying how it went; its last words are above")
+      }
+      return reported
+    }
+    kill(child.identifier, SIGTERM)
+    if try Self.readAll(from: reader, until: .now + .seconds(5)) == nil { kill(child.identifier, SIGKILL) }
+    _ = child.wait()
+    throw MkimageError.machine("the machine was not done after \(seconds ?? 0) s and has been stopped")
+  }
+
+  /// The number of the last whole line `exit N`.
+  static func status(in said: [UInt8]) -> Int32? {
+    let lines = String(decoding: said, as: UTF8.self).split(separator: "\n", omittingEmptySubsequences: false).dropLast()
+    guard let line = lines.last(where: { $0.hasPrefix("exit ") }), let status = UInt8(line.dropFirst(5)) else { return nil }
+    return Int32(status)
+  }
+
+  /// Everything up to the end; nil when the time is over first. A machine that says too much is cut short.
+  private static func readAll(from file: FileDescriptor, until deadline: ContinuousClock.Instant?) throws -> [UInt8]? {
+    var said: [UInt8] = []
+    var buffer = [UInt8](repeating: 0, count: 4096)
+    while true {
+      var polled = pollfd(fd: file.rawValue, events: Int16(POLLIN), revents: 0)
+      let count = poll(&polled, 1, deadline.map { ($0 - .now).milliseconds } ?? -1)
+      if count < 0 && errno == EINTR { continue }
+      guard count > 0 else { return nil }
+      let got = try buffer.withUnsafeMutableBytes { try file.read(into: $0) }
+      if got == 0 { return said }
+      said = Array((said + buffer[..<got]).suffix(1 << 16))
+    }
+  }
+}
+
+extension Duration {
+  /// Whole milliseconds, rounded up; 0 where it is negative, the largest number where it is larger.
+  fileprivate var milliseconds: Int32 {
+    let (seconds, attoseconds) = components
+    guard seconds < 1_000_000 else { return .max }
+    return Int32(max(0, seconds * 1000 + (attoseconds + 999_999_999_999_999) / 1_000_000_000_000_000))
+  }
+}
