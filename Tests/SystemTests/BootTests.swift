@@ -20,7 +20,8 @@ import Testing
     let built = try await ToolProcess.run(
       "distri-mkimage",
       [
-        "build", "--store", store.string, "--package", "base", "--run", "cat /etc/os-release", "--run", "echo from $BASH at $(ls -d /ro/base-*)",
+        "build", "--store", store.string, "--package", "base", "--run", "cat /etc/os-release", "--run",
+        "echo from $BASH at $(ls -d /ro/base-*)",
         "--label", "boot-test", "-o", image.string,
       ])
     try #require(built.status == 0, "\(built.errors)")
@@ -64,7 +65,10 @@ import Testing
   private static func pack(_ tree: FilePath, as name: String, into store: FilePath) async throws {
     let packed = try await ToolProcess.run(
       "mksquashfs",
-      [tree.string, store.appending("\(name).squashfs").string, "-all-root", "-quiet", "-no-progress", "-noI", "-noD", "-noF", "-noX"])
+      [
+        tree.string, store.appending("\(name).squashfs").string, "-all-root", "-quiet", "-no-progress", "-noI", "-noD", "-noF",
+        "-noX",
+      ])
     try #require(packed.status == 0, "\(packed.errors)")
     try "version: \"1-1\"\n".write(toFile: store.appending("\(name).meta.textproto").string, atomically: false, encoding: .utf8)
   }
@@ -86,7 +90,8 @@ import Testing
 
   @Test func `the status of a command is that of the machine, and what it wrote stays where that is wanted`() async throws {
     let copy = try TemporaryDirectory()
-    let cloned = try await ToolProcess.run("cp", ["-r", "--sparse=always", try await Self.image.value.string, copy.path.appending("i").string])
+    let cloned = try await ToolProcess.run(
+      "cp", ["-r", "--sparse=always", try await Self.image.value.string, copy.path.appending("i").string])
     #expect(cloned.status == 0)
     let machine = try await ToolProcess.run(
       "distri-mkimage",

@@ -27,7 +27,9 @@ import Testing
     #expect(try await debugfs("ls -p /roimg", disk).contains("/more-amd64-1-1.squashfs/"))
     #expect(try await debugfs("ls -p /roimg", disk).contains("/base-amd64-1-1.meta.textproto/"))
     #expect(try await debugfs("stat /roimg/base-amd64.meta.textproto", disk).contains("\"base-amd64-1-1.meta.textproto\""))
-    for (link, target) in [("bin", "bin"), ("sbin", "bin"), ("lib", "lib"), ("lib64", "lib64"), ("share", "share"), ("include", "include")] {
+    for (link, target) in [
+      ("bin", "bin"), ("sbin", "bin"), ("lib", "lib"), ("lib64", "lib64"), ("share", "share"), ("include", "include"),
+    ] {
       for place in ["/\(link)", "/usr/\(link)"] {
         #expect(try await debugfs("stat \(place)", disk).contains("Fast link dest: \"/ro/\(target)\""))
       }
@@ -63,7 +65,9 @@ import Testing
     let unpacked = try await ToolProcess.run("sh", ["-c", "cpio -idm --quiet < \"$1\"", "sh", archive], in: root)
     #expect(unpacked.status == 0 && unpacked.errors.isEmpty, "\(unpacked.errors)")
     let list = try String(contentsOfFile: root.appending("etc/distri/modules").string, encoding: .utf8)
-    #expect(list.split(separator: "\n") == ["virtio", "virtio_ring", "virtio_pci", "virtio_blk", "virtio_console", "fuse"].map { "/modules/\($0).ko" })
+    #expect(
+      list.split(separator: "\n")
+        == ["virtio", "virtio_ring", "virtio_pci", "virtio_blk", "virtio_console", "fuse"].map { "/modules/\($0).ko" })
     for line in list.split(separator: "\n") {
       #expect(FileManager.default.fileExists(atPath: root.string + line))
     }
@@ -80,7 +84,8 @@ import Testing
     // An ordinary user, elsewhere, with another mask, over an older image.
     let open = images.folder.path.appending("open")
     let second = open.appending("deep/image")
-    let prepared = try await ToolProcess.run("install", ["-d", "-o", "65534", "-g", "65534", open.string, open.appending("deep").string])
+    let prepared = try await ToolProcess.run(
+      "install", ["-d", "-o", "65534", "-g", "65534", open.string, open.appending("deep").string])
     #expect(prepared.status == 0, "\(prepared.errors)")
     let user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "sh", "-c", "umask 077; exec \"$@\"", "sh"]
     for packages in [["base"], ["base", "more"]] {
@@ -89,18 +94,21 @@ import Testing
     }
     for file in Self.files {
       #expect(
-        FileManager.default.contentsEqual(atPath: images.output.appending(file).string, andPath: second.appending(file).string), "\(file)")
+        FileManager.default.contentsEqual(atPath: images.output.appending(file).string, andPath: second.appending(file).string),
+        "\(file)")
     }
     #expect(try FileManager.default.contentsOfDirectory(atPath: open.appending("deep").string) == ["image"])
 
     let third = images.folder.path.appending("third")
     #expect(try await images.build(["--package", "base"], to: third).status == 0)
     #expect(
-      !FileManager.default.contentsEqual(atPath: images.output.appending("cmdline").string, andPath: third.appending("cmdline").string))
+      !FileManager.default.contentsEqual(
+        atPath: images.output.appending("cmdline").string, andPath: third.appending("cmdline").string))
     let later = images.folder.path.appending("later")
     #expect(try await images.build(["--package", "base"], to: later, environment: ["SOURCE_DATE_EPOCH": "1700000000"]).status == 0)
     #expect(
-      try await ToolProcess.run("/sbin/debugfs", ["-R", "stat /etc/motd", later.appending("disk.img").string]).output.contains("2023"))
+      try await ToolProcess.run("/sbin/debugfs", ["-R", "stat /etc/motd", later.appending("disk.img").string]).output.contains(
+        "2023"))
   }
 
   @Test(arguments: [
@@ -139,8 +147,11 @@ import Testing
     let program = ToolProcess.binaries.appending("distri-mkimage").string
     let built = try await ToolProcess.run(
       "unshare",
-      ["-m", "sh", "-c", "mount --bind /dev/null \"$(readlink -f /sbin/mke2fs)\" && exec \"$@\"", "sh", program, "build", "--store",
-        images.store.string, "--package", "base", "--fuse", program, "-o", images.output.string])
+      [
+        "-m", "sh", "-c", "mount --bind /dev/null \"$(readlink -f /sbin/mke2fs)\" && exec \"$@\"", "sh", program, "build",
+        "--store",
+        images.store.string, "--package", "base", "--fuse", program, "-o", images.output.string,
+      ])
     #expect(built.status == 69)
     #expect(built.errors.contains("e2fsprogs"), "\(built.errors)")
   }

@@ -137,7 +137,8 @@ import Testing
 
   @Test func `the identifier depends on every part of the contents and on nothing else`() throws {
     let changes: [(inout Contents) throws -> Void] = [
-      { _ in }, { try $0.addDirectory(TreePath(parsing: "b")) }, { try $0.addDirectory(TreePath(parsing: "b"), permissions: 0o700) },
+      { _ in }, { try $0.addDirectory(TreePath(parsing: "b")) },
+      { try $0.addDirectory(TreePath(parsing: "b"), permissions: 0o700) },
       { try $0.addLink(TreePath(parsing: "b"), to: "c") }, { try $0.addFile(TreePath(parsing: "b"), "c") },
       { try $0.addFile(TreePath(parsing: "b"), "d") }, { try $0.addFile(TreePath(parsing: "b"), "d", groupID: 1) },
     ]

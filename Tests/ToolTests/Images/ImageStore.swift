@@ -28,7 +28,8 @@ struct ImageStore: ~Copyable {
         "out/share/doc/a": Array("text\n".utf8), "etc/motd": Array("welcome\n".utf8), "etc/os-release": Array("ID=other\n".utf8),
         "etc/a \"quoted\" name.d/x": Array("x\n".utf8),
       ], links: ["etc/localtime": "../usr/share/zoneinfo/UTC"])
-    try await add("more-amd64-1-1", files: ["etc/motd": Array("not this\n".utf8), "etc/more": Array("more\n".utf8)], needs: ["base-amd64-1-1"])
+    try await add(
+      "more-amd64-1-1", files: ["etc/motd": Array("not this\n".utf8), "etc/more": Array("more\n".utf8)], needs: ["base-amd64-1-1"])
     let release = "6.1.0-test"
     let modules = "out/lib/modules/\(release)"
     try await add(

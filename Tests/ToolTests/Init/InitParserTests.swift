@@ -94,14 +94,18 @@ import Testing
 @Suite struct BootTests {
   @Test func `the list of modules is read in its order`() throws {
     #expect(try ModuleList(parsing: "").paths == [])
-    #expect(try ModuleList(parsing: "# first\n/modules/virtio.ko\n\n/modules/fuse.ko\n").paths == ["/modules/virtio.ko", "/modules/fuse.ko"])
+    #expect(
+      try ModuleList(parsing: "# first\n/modules/virtio.ko\n\n/modules/fuse.ko\n").paths == [
+        "/modules/virtio.ko", "/modules/fuse.ko",
+      ])
     for line in ["virtio", "/etc/passwd", "/modules/virtio.ko\0"] {
       #expect(throws: BootFailure.self) { try ModuleList(parsing: line) }
     }
   }
 
   @Test func `commands are the lines that are neither blank nor comments`() {
-    #expect(Boot.commands(in: "cat /etc/os-release\n\n  # a comment\n \t\n  ls # not one\n") == ["cat /etc/os-release", "  ls # not one"])
+    #expect(
+      Boot.commands(in: "cat /etc/os-release\n\n  # a comment\n \t\n  ls # not one\n") == ["cat /etc/os-release", "  ls # not one"])
   }
 
   @Test func `a machine without its root file system names what it has`() throws {
@@ -133,7 +137,8 @@ import Testing
 
   @Test func `a daemon is ready, gone or late`() throws {
     for (script, expected) in [
-      ("printf r >&3; exec tail -f /dev/null", ReadinessPipe.Outcome.ready), ("exit 1", .gone), ("exec 3>&-; exec tail -f /dev/null", .gone), ("exec tail -f /dev/null", .late),
+      ("printf r >&3; exec tail -f /dev/null", ReadinessPipe.Outcome.ready), ("exit 1", .gone),
+      ("exec 3>&-; exec tail -f /dev/null", .gone), ("exec tail -f /dev/null", .late),
     ] {
       var pipe = try ReadinessPipe()
       var started: distri_init.Process?

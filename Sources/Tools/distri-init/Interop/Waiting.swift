@@ -83,7 +83,9 @@ struct ReadinessPipe: ~Copyable {
   }
 
   /// Starts the daemon with the pipe as descriptor 3 and waits for its byte.
-  mutating func start(_ daemon: (Int32) throws(System.CallFailure) -> Process, until deadline: Deadline) throws(System.CallFailure) -> Outcome {
+  mutating func start(_ daemon: (Int32) throws(System.CallFailure) -> Process, until deadline: Deadline) throws(System.CallFailure)
+    -> Outcome
+  {
     let process = try daemon(writer)
     close(writer)
     writer = -1

@@ -31,7 +31,8 @@ struct Build: ParsableCommand {
 
   @Option(
     name: .customLong("run"),
-    help: ArgumentHelp("A shell command that the machine runs, then it turns itself off; instead of /sbin/init.", valueName: "command"))
+    help: ArgumentHelp(
+      "A shell command that the machine runs, then it turns itself off; instead of /sbin/init.", valueName: "command"))
   var commands: [String] = []
 
   @Option(help: ArgumentHelp("The name of the root file system, 1 to 16 bytes.", valueName: "text"))
@@ -41,13 +42,18 @@ struct Build: ParsableCommand {
   var size: ByteCount?
 
   @Option(
-    name: .customLong("module"), help: ArgumentHelp("A kernel module to load besides those for virtio disks and ext4.", valueName: "name"))
+    name: .customLong("module"),
+    help: ArgumentHelp("A kernel module to load besides those for virtio disks and ext4.", valueName: "name"))
   var modules: [String] = []
 
-  @Option(name: .customLong("init"), help: ArgumentHelp("The distri-init to use. Default: the one beside this program.", valueName: "file"))
+  @Option(
+    name: .customLong("init"),
+    help: ArgumentHelp("The distri-init to use. Default: the one beside this program.", valueName: "file"))
   var initProgram: String?
 
-  @Option(name: .customLong("fuse"), help: ArgumentHelp("The distri-fuse to use. Default: the one beside this program.", valueName: "file"))
+  @Option(
+    name: .customLong("fuse"),
+    help: ArgumentHelp("The distri-fuse to use. Default: the one beside this program.", valueName: "file"))
   var daemon: String?
 
   @Option(

@@ -59,7 +59,9 @@ struct SharedObjects: Equatable {
       case .i686: "i386-linux-gnu"
       case .amd64, nil: "x86_64-linux-gnu"
       }
-    return ["/lib/\(triple)", "/usr/lib/\(triple)", "/lib64", "/usr/lib64", "/lib", "/usr/lib", "/usr/local/lib"].map { FilePath($0) }
+    return ["/lib/\(triple)", "/usr/lib/\(triple)", "/lib64", "/usr/lib64", "/lib", "/usr/lib", "/usr/local/lib"].map {
+      FilePath($0)
+    }
   }
 }
 

@@ -75,7 +75,9 @@ struct KernelPackage {
     _ directory: PackageImage.Node, at path: TreePath, of image: PackageImage,
     into modules: inout [String: (path: TreePath, node: PackageImage.Node)]
   ) throws {
-    guard path.components.count < 32 else { throw MkimageError.unusableModule("\(path)", reason: "directories are nested too deep") }
+    guard path.components.count < 32 else {
+      throw MkimageError.unusableModule("\(path)", reason: "directories are nested too deep")
+    }
     for entry in try image.entries(of: directory) {
       let place = path.appending(entry.name)
       switch entry.kind {

@@ -58,7 +58,9 @@ struct ModuleInfo: Equatable {
     for index in 0..<count {
       let header = table + index * size
       guard let offset = number(header, 4), offset <= names.count else { throw damaged }
-      guard bytes[(names.lowerBound + offset)..<names.upperBound].prefix(while: { $0 != 0 }).elementsEqual(wanted.utf8) else { continue }
+      guard bytes[(names.lowerBound + offset)..<names.upperBound].prefix(while: { $0 != 0 }).elementsEqual(wanted.utf8) else {
+        continue
+      }
       guard let found = range(header) else { throw damaged }
       return bytes[found]
     }

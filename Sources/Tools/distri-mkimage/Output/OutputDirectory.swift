@@ -24,7 +24,8 @@ struct OutputDirectory {
     let files = FileManager.default
     let old = (try? files.contentsOfDirectory(atPath: path.string)) ?? []
     guard let name = path.lastComponent, Self.all.isSuperset(of: old) else {
-      throw MkimageError.unusableFile(path.string, reason: "it holds other files; give an empty directory, or one with an earlier image")
+      throw MkimageError.unusableFile(
+        path.string, reason: "it holds other files; give an empty directory, or one with an earlier image")
     }
     let parent = path.removingLastComponent()
     let base = parent.isEmpty ? FilePath(".") : parent

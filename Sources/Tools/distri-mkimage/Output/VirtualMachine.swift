@@ -21,7 +21,8 @@ struct VirtualMachine {
     // A comma in an option's value is written twice.
     let disk = directory.appending(OutputDirectory.disk).string.replacing(",", with: ",,")
     return [
-      "-accel", accelerator, "-cpu", "max", "-smp", "\(processors)", "-m", "\(memory)", "-nodefaults", "-no-user-config", "-no-reboot",
+      "-accel", accelerator, "-cpu", "max", "-smp", "\(processors)", "-m", "\(memory)", "-nodefaults", "-no-user-config",
+      "-no-reboot",
       "-display", "none", "-serial", "mon:stdio", "-kernel", directory.appending(OutputDirectory.kernel).string,
       "-initrd", directory.appending(OutputDirectory.initramfs).string, "-append", parameters.joined(separator: " "),
       "-drive", "file=\(disk),format=raw,if=virtio,cache=unsafe,snapshot=\(isWritable ? "off" : "on")",
@@ -54,7 +55,8 @@ struct VirtualMachine {
     if let said = try Self.readAll(from: reader, until: deadline) {
       let ended = child.wait()
       guard let reported = Self.status(in: said) else {
-        throw MkimageError.machine("the machine stopped (qemu's status \(ended)) without saying how it went; its last words are above")
+        throw MkimageError.machine(
+          "the machine stopped (qemu's status \(ended)) without saying how it went; its last words are above")
       }
       return reported
     }

@@ -35,7 +35,9 @@ struct RootContents {
       try contents.addLink(TreePath(parsing: name), to: target)
       try contents.addLink(TreePath(parsing: "usr/\(name)"), to: target)
     }
-    for name in ["dev", "proc", "sys", "run", "ro", "mnt", "home", "opt", "srv", "boot", "usr/local", "var/log", "var/lib", "var/cache"] {
+    for name in [
+      "dev", "proc", "sys", "run", "ro", "mnt", "home", "opt", "srv", "boot", "usr/local", "var/log", "var/lib", "var/cache",
+    ] {
       try contents.addDirectory(TreePath(parsing: name))
     }
     try contents.addDirectory(TreePath(parsing: "root"), permissions: 0o700)
@@ -88,7 +90,9 @@ struct RootContents {
     try addEntries(of: directory, at: path, of: image, to: &contents)
   }
 
-  private func addEntries(of directory: PackageImage.Node, at path: TreePath, of image: PackageImage, to contents: inout Contents) throws {
+  private func addEntries(of directory: PackageImage.Node, at path: TreePath, of image: PackageImage, to contents: inout Contents)
+    throws
+  {
     guard path.components.count < 32 else { throw MkimageError.unusableFile("\(image.path)", reason: "etc/ is nested too deep") }
     for entry in try image.entries(of: directory) {
       let place = path.appending(entry.name)
