@@ -109,7 +109,9 @@ let package = Package(
     // Tests.
     .target(
       name: "TestSupport", dependencies: ["DistriStore", system], path: "Tests/TestSupport", swiftSettings: tool),
-    .testTarget(name: "DistriStoreTests", dependencies: ["DistriStore", "TestSupport"], swiftSettings: tool),
+    .executableTarget(
+      name: "store-worker", dependencies: ["DistriStore", system], path: "Tests/store-worker", swiftSettings: tool),
+    .testTarget(name: "DistriStoreTests", dependencies: ["DistriStore", "TestSupport", "store-worker"], swiftSettings: tool),
     .testTarget(name: "DistriFSTests", dependencies: ["DistriFS", "TestSupport"], swiftSettings: tool),
     .testTarget(name: "DistriBuildTests", dependencies: ["DistriBuild", "TestSupport"], swiftSettings: tool),
     .testTarget(name: "DistriRepoTests", dependencies: ["DistriRepo", "TestSupport"], swiftSettings: tool),

@@ -37,7 +37,9 @@ struct TarBuilder {
     put(octal(0, 7), at: 108, 7)
     put(octal(0, 7), at: 116, 7)
     let size = announced ?? UInt64(contents.count)
-    if size >> 33 == 0 { put(octal(size, 11), at: 124, 11) } else {
+    if size >> 33 == 0 {
+      put(octal(size, 11), at: 124, 11)
+    } else {
       // Base 256, as GNU tar writes large sizes.
       header[124] = 0x80
       for index in 0..<8 { header[128 + index] = UInt8(truncatingIfNeeded: size >> UInt64(56 - 8 * index)) }

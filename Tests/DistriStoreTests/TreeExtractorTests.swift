@@ -157,7 +157,8 @@ import Testing
       find outside out -exec touch -h -d @1500000000 {} +
       """, in: folder.path)
     let before = try TreeSnapshot(directory: folder.path.appending("outside"))
-    let hostLinks = try await ToolProcess.run("stat", ["-c", "%h", "\(folder.path)/outside/secret", "\(folder.path)/out/already"]).output
+    let hostLinks = try await ToolProcess.run("stat", ["-c", "%h", "\(folder.path)/outside/secret", "\(folder.path)/out/already"])
+      .output
     try write(attack.archive, to: folder.path.appending("archive"))
     var failed = false
     do {
@@ -170,7 +171,8 @@ import Testing
     #expect(failed == attack.fails)
     #expect(try TreeSnapshot(directory: folder.path.appending("outside")) == before)
     #expect(try bytes(of: folder.path.appending("out/already")) == Array("before".utf8))
-    let links = try await ToolProcess.run("stat", ["-c", "%h", "\(folder.path)/outside/secret", "\(folder.path)/out/already"]).output
+    let links = try await ToolProcess.run("stat", ["-c", "%h", "\(folder.path)/outside/secret", "\(folder.path)/out/already"])
+      .output
     #expect(links == hostLinks)
     #expect(throws: Errno.noSuchFileOrDirectory) { try FileDescriptor.open("/tmp/distri-escaped", .readOnly) }
   }

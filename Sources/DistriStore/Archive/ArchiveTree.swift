@@ -6,7 +6,8 @@ import SystemPackage
 /// The entries of an archive: tar, zip, cpio or ar, compressed with gzip, bzip2, xz, lzma, lzip, zstd, lz4 or compress.
 ///
 /// Absolute names become relative; a name with `..` is an error. Directories that the archive leaves out are added before their
-/// first entry. A name may come twice, as in tar: the later one counts. Access control lists and file flags are not read.
+/// first entry. A name may come twice, as in tar: the later one counts. Access control lists and file flags are not read. A cpio
+/// archive with hard links is an error, since there the last name has the contents.
 public struct ArchiveTree: FileTree {
   /// What an archive may announce; it may be made to fill memory or disk.
   public struct Limits: Sendable {

@@ -27,16 +27,17 @@ public struct LocalStore: Sendable {
   /// Which part this is.
   public let section: Section
   /// How long a transaction waits while another process commits to the store; commits are short.
-  public var patience: Duration = .seconds(60)
+  public let patience: Duration
 
   let images = ImageCache()
 
   /// Refers to a section of the store at a path. Nothing is touched yet; the first transaction makes missing directories.
   ///
   /// - Throws: ``StoreError/system(operation:path:_:)`` with `ENOTDIR` when something else is there.
-  public init(path: FilePath, section: Section = .packages) throws(StoreError) {
+  public init(path: FilePath, section: Section = .packages, patience: Duration = .seconds(60)) throws(StoreError) {
     self.path = section == .packages ? path : path.appending(section.rawValue)
     self.section = section
+    self.patience = patience
     do { _ = try DirectoryHandle(opening: self.path) } catch .system(_, _, .noSuchFileOrDirectory) {}
   }
 
@@ -113,7 +114,10 @@ public struct LocalStore: Sendable {
   }
 
   func listing() throws(StoreError) -> StoreListing {
-    StoreListing(names: try openDirectory()?.names() ?? [], needsMetadata: section.needsMetadata)
+    guard let directory = try openDirectory() else { return StoreListing(names: [], needsMetadata: false) }
+    var listing = StoreListing(names: try directory.names(), needsMetadata: section.needsMetadata)
+    try listing.confirmDefects { name throws(StoreError) in try directory.status(of: try EntryName(name)) != nil }
+    return listing
   }
 }
 

@@ -16,7 +16,8 @@ extension StoreDefect: CustomStringConvertible {
   public var description: String {
     switch self {
     case .imageWithoutMetadata(let package): "\(package): its metadata is missing; install it again"
-    case .metadataWithoutImage(let package): "\(package): its image is missing; install it again, or delete \(package.metadataFileName)"
+    case .metadataWithoutImage(let package):
+      "\(package): its image is missing; install it again, or delete \(package.metadataFileName)"
     case .unknownFile(let name): "«\(name.printable)» has no package's name"
     }
   }
@@ -35,7 +36,9 @@ struct StoreListing {
       if text.hasPrefix(".") { continue }
       let query = try? PackageQuery(parsing: text)
       if text.hasSuffix(".squashfs") {
-        if let package = query?.exact, package.imageFileName == text { images.append(package) } else {
+        if let package = query?.exact, package.imageFileName == text {
+          images.append(package)
+        } else {
           defects.append(.unknownFile(text))
         }
       } else if text.hasSuffix(".meta.textproto") {
@@ -49,11 +52,37 @@ struct StoreListing {
     }
     images.sort()
     for package in images {
-      if !needsMetadata || metadata.remove(package) != nil { packages.append(package) } else {
+      if !needsMetadata || metadata.remove(package) != nil {
+        packages.append(package)
+      } else {
         defects.append(.imageWithoutMetadata(package))
       }
     }
     metadata.subtract(images)
     defects += metadata.sorted().map { .metadataWithoutImage($0) }
+  }
+
+  /// Asks again for both files of what looks broken: while a directory is listed, a writer may have moved one of them past us.
+  mutating func confirmDefects(exists: (String) throws(StoreError) -> Bool) throws(StoreError) {
+    let doubtful = defects
+    defects = []
+    var late: [PackageID] = []
+    for defect in doubtful {
+      switch defect {
+      case .imageWithoutMetadata(let package), .metadataWithoutImage(let package):
+        // In this order: who sees an image finds its metadata, unless it is being removed.
+        let files = (image: try exists(package.imageFileName), metadata: try exists(package.metadataFileName))
+        if files.image, files.metadata {
+          late.append(package)
+        } else if files.image {
+          defects.append(.imageWithoutMetadata(package))
+        } else if files.metadata {
+          defects.append(.metadataWithoutImage(package))
+        }
+      case .unknownFile:
+        defects.append(defect)
+      }
+    }
+    if !late.isEmpty { packages = (packages + late).sorted() }
   }
 }

@@ -31,7 +31,7 @@ import SystemPackage
     self.path = path
     input = ArchiveInput(file: file, range: range)
     // One by one: «all» would include filters that start programs of the host.
-    for unsafe enable in unsafe [
+    for unsafeenable in unsafe [
       archive_read_support_filter_bzip2, archive_read_support_filter_compress, archive_read_support_filter_gzip,
       archive_read_support_filter_lz4, archive_read_support_filter_lzip, archive_read_support_filter_lzma,
       archive_read_support_filter_xz, archive_read_support_filter_zstd, archive_read_support_format_tar,

@@ -1,0 +1,78 @@
+// SPDX-FileCopyrightText: The distri authors
+// SPDX-License-Identifier: Apache-2.0
+
+// What the tests of DistriStore do in a process of its own, because it is killed, or must not exceed a limit.
+//   store-worker write STORE PREFIX             commits and removes packages until it is killed
+//   store-worker write STORE PREFIX COUNT       so many revisions
+//   store-worker extract DIRECTORY ARCHIVE…     extracts each archive below the directory, says how it ended and the peak memory
+
+import DistriStore
+import Glibc
+import SystemPackage
+
+/// Bytes that follow from a package's name alone, so that a test can tell whether an image is whole.
+func imageBytes(of package: PackageID) -> [UInt8] {
+  var state = package.description.utf8.reduce(0xcbf2_9ce4_8422_2325 as UInt64) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 }
+  let count = Int(state % 200_000)
+  return (0..<count).map { _ in
+    state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+    return UInt8(truncatingIfNeeded: state >> 56)
+  }
+}
+
+func write(store: LocalStore, prefix: String, count: UInt64) async throws {
+  let own = try store.packages().filter { $0.name.hasPrefix(prefix) }
+  let first = (own.map(\.revision).max() ?? 0) + 1
+  for revision in first..<(first + count) {
+    let packages = try ["a", "b", "c"].map {
+      try PackageID(name: prefix + $0, architecture: .amd64, upstream: "1", revision: revision)
+    }
+    try await store.transaction { area in
+      for package in packages {
+        let file = try FileDescriptor.open(
+          area.imagePath(of: package), .writeOnly, options: [.create, .exclusiveCreate],
+          permissions: FilePermissions(rawValue: 0o644))
+        let bytes = imageBytes(of: package)
+        try file.closeAfter { _ = try file.writeAll(bytes) }
+        try area.stage(PackageMetadata(version: package.version, summary: "\(bytes.count)"), of: package)
+      }
+    }
+    let old = try store.packages().filter { $0.name.hasPrefix(prefix) && $0.revision + 3 < revision }
+    if count == .max >> 1, !old.isEmpty { try await store.remove(old) }
+  }
+}
+
+func extract(_ archive: String, into directory: FilePath) -> String {
+  do {
+    var limits = ArchiveTree.Limits()
+    limits.byteCount = 64 << 20
+    if archive.hasSuffix(".deb") {
+      var data = try DebianArchive(path: FilePath(archive)).data(limits: limits)
+      try TreeExtractor.extract(&data, into: directory, options: .init(devices: .skip))
+    } else {
+      var tree = try ArchiveTree(path: FilePath(archive), limits: limits)
+      try TreeExtractor.extract(&tree, into: directory, options: .init(devices: .skip))
+    }
+    return "whole"
+  } catch let error as StoreError {
+    return "error: \(error)"
+  } catch {
+    return "untyped error: \(error)"
+  }
+}
+
+let arguments = CommandLine.arguments
+switch arguments.dropFirst().first {
+case "write" where arguments.count >= 4:
+  let count = arguments.count > 4 ? UInt64(arguments[4]) ?? 1 : .max >> 1
+  try await write(store: LocalStore(path: FilePath(arguments[2])), prefix: arguments[3], count: count)
+case "extract" where arguments.count >= 4:
+  for (index, archive) in arguments.dropFirst(3).enumerated() {
+    print(extract(archive, into: FilePath(arguments[2]).appending("\(index)")))
+  }
+  var usage = rusage()
+  getrusage(Int32(RUSAGE_SELF.rawValue), &usage)
+  print("peak \(usage.ru_maxrss) KiB")
+default:
+  exit(64)
+}
