@@ -16,7 +16,7 @@
 
 typedef unsigned long size;
 
-extern const char payload[];
+extern const char payload[] __attribute__((visibility("hidden")));
 
 enum { sys_write = 1, sys_execve = 59, sys_exit = 60, not_found = 2 };
 
