@@ -80,6 +80,9 @@ public struct ArchiveTree: FileTree {
     return nil
   }
 
+  /// Appends contents of the current file; holes are zeros.
+  ///
+  /// - Throws: ``StoreError/invalidArchive(_:entry:reason:)`` for damage, a wrong checksum, or contents of another size than announced.
   public mutating func readContents(into output: inout OutputRawSpan) throws {
     try reader.readContents(into: &output, byteCount: contentByteCount)
   }

@@ -81,6 +81,9 @@ public struct DirectoryTree: DescriptorBackedTree {
     return nil
   }
 
+  /// Appends contents of the current file.
+  ///
+  /// - Throws: ``StoreError/system(operation:path:_:)``; ``StoreError/invalidArchive(_:entry:reason:)`` when the file became shorter.
   public mutating func readContents(into output: inout OutputRawSpan) throws {
     guard let current, offset < byteCount, output.freeCapacity > 0 else { return }
     do {
@@ -92,6 +95,9 @@ public struct DirectoryTree: DescriptorBackedTree {
     }
   }
 
+  /// The current file, open for reading.
+  ///
+  /// - Throws: ``StoreError/invalidArchive(_:entry:reason:)`` when the last entry was no regular file.
   public mutating func contentsDescriptor() throws -> FileDescriptor {
     guard let current else { throw changed("it is no regular file") }
     return current.descriptor

@@ -31,12 +31,13 @@ import SystemPackage
     self.path = path
     input = ArchiveInput(file: file, range: range)
     // One by one: «all» would include filters that start programs of the host.
-    for unsafeenable in unsafe [
+    let kinds: [(OpaquePointer?) -> Int32] = unsafe [
       archive_read_support_filter_bzip2, archive_read_support_filter_compress, archive_read_support_filter_gzip,
       archive_read_support_filter_lz4, archive_read_support_filter_lzip, archive_read_support_filter_lzma,
       archive_read_support_filter_xz, archive_read_support_filter_zstd, archive_read_support_format_tar,
       archive_read_support_format_zip, archive_read_support_format_cpio, archive_read_support_format_ar,
-    ] { try check(unsafe enable(archive)) }
+    ]
+    for index in unsafe kinds.indices { try check(unsafe kinds[index](archive)) }
     try setCallbacks()
     try check(unsafe archive_read_open1(archive))
   }
