@@ -142,6 +142,28 @@ import Testing
     #expect(FileManager.default.contents(atPath: letter) == Data("dear".utf8))
   }
 
+  @Test func `a builder that is killed leaves the old image or the new one, and the next one cleans up`() async throws {
+    let images = try await ImageStore.make()
+    func digests() async throws -> String {
+      try await ToolProcess.run("sh", ["-c", "sha256sum -- *"], in: images.output).output
+    }
+    #expect(try await images.build(["--package", "more"]).status == 0)
+    let new = try await digests()
+    #expect(try await images.build(["--package", "base"]).status == 0)
+    let old = try await digests()
+    #expect(old != new)
+    for milliseconds in stride(from: 10, through: 250, by: 15) {
+      _ = try await images.build(
+        ["--package", "more"], wrapper: ["timeout", "-s", "KILL", "\(Double(milliseconds) / 1000)"])
+      let left = try await digests()
+      #expect(left == old || left == new)
+    }
+    #expect(try await images.build(["--package", "more"]).status == 0)
+    #expect(try await digests() == new)
+    let beside = try FileManager.default.contentsOfDirectory(atPath: images.folder.path.string)
+    #expect(!beside.contains { $0.hasPrefix(".image.") })
+  }
+
   @Test func `a tool that is missing is named with the package that has it`() async throws {
     let images = try await ImageStore.make()
     let program = ToolProcess.binaries.appending("distri-mkimage").string

@@ -74,7 +74,7 @@ struct Build: ParsableCommand {
   func run() throws {
     let store = try LocalStore(path: storeOptions.storePath)
     let time = Self.sourceDate()
-    let progress = ProgressDisplay("image", total: 4)
+    let progress = ProgressDisplay("image", total: 3)
     defer { progress.finish() }
     let chosen = try closure(of: packages, in: store)
     let root = try RootContents(packages: chosen, commands: commands).plan(from: store)

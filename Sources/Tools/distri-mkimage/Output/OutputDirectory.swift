@@ -30,8 +30,11 @@ struct OutputDirectory {
     let parent = path.removingLastComponent()
     let base = parent.isEmpty ? FilePath(".") : parent
     try files.createDirectory(atPath: base.string, withIntermediateDirectories: true)
-    let scratch = try Self.makeTemporaryDirectory(in: base, for: name.string)
-    defer { try? files.removeItem(atPath: scratch.string) }
+    let (scratch, lock) = try Self.makeScratch(in: base, for: name.string)
+    defer {
+      try? files.removeItem(atPath: scratch.string)
+      try? lock.close()
+    }
     let (output, work) = (scratch.appending("output"), scratch.appending("work"))
     for directory in [output, work] { try files.createDirectory(atPath: directory.string, withIntermediateDirectories: false) }
     let result = try body(output, work)
@@ -45,10 +48,25 @@ struct OutputDirectory {
     return result
   }
 
-  private static func makeTemporaryDirectory(in base: FilePath, for name: String) throws -> FilePath {
-    var template = Array(base.appending(".\(name).XXXXXX").string.utf8CString)
+  /// Makes a directory that is locked as long as its builder lives, and removes those that killed builders have left.
+  private static func makeScratch(in base: FilePath, for name: String) throws -> (FilePath, FileDescriptor) {
+    let directory = try FileDescriptor.open(base, .readOnly, options: [.closeOnExec, .directory])
+    defer { try? directory.close() }
+    // Held until the new directory has its own lock, so that nobody takes it for a leftover.
+    guard flock(directory.rawValue, LOCK_EX) == 0 else { throw Errno(rawValue: errno) }
+    let prefix = ".\(name).partial-"
+    for entry in try FileManager.default.contentsOfDirectory(atPath: base.string) where entry.hasPrefix(prefix) {
+      let path = base.appending(entry)
+      guard let file = try? FileDescriptor.open(path, .readOnly, options: [.closeOnExec, .directory, .noFollow]) else { continue }
+      if flock(file.rawValue, LOCK_EX | LOCK_NB) == 0 { try? FileManager.default.removeItem(atPath: path.string) }
+      try? file.close()
+    }
+    var template = Array(base.appending(prefix + "XXXXXX").string.utf8CString)
     guard let made = mkdtemp(&template) else { throw MkimageError.unusableFile(base.string, reason: "\(Errno(rawValue: errno))") }
-    return FilePath(String(cString: made)).resolved()
+    let path = FilePath(String(cString: made)).resolved()
+    let lock = try FileDescriptor.open(path, .readOnly, options: [.closeOnExec, .directory])
+    guard flock(lock.rawValue, LOCK_EX) == 0 else { throw Errno(rawValue: errno) }
+    return (path, lock)
   }
 
   private static func sync(_ path: FilePath) throws {
