@@ -9,14 +9,26 @@ import TestSupport
 import Testing
 
 /// A folder with everything that is hard about images. Needs root, for devices and owners.
-final class EdgeTree {
-  private let directory: TemporaryDirectory
+struct EdgeTree {
+  private let path: FilePath
   private var generator = SeededGenerator(state: 7)
 
-  var path: FilePath { directory.path.appending("tree") }
+  /// Made once, read by many tests, removed when the tests end.
+  static func shared() throws -> FilePath { try result.get() }
 
-  init() throws {
-    directory = try TemporaryDirectory()
+  private static let base = FilePath(ProcessInfo.processInfo.environment["TMPDIR"] ?? "/tmp")
+    .appending("distri-edge-tree-\(getpid())")
+
+  private static let result = Result {
+    atexit { try? FileManager.default.removeItem(atPath: EdgeTree.base.string) }
+    var tree = EdgeTree(path: base.appending("tree"))
+    try tree.build()
+    return tree.path
+  }
+
+  private init(path: FilePath) { self.path = path }
+
+  private mutating func build() throws {
     try folder("")
     try contents()
     try names()
@@ -41,7 +53,7 @@ final class EdgeTree {
     if result != 0 { throw Errno(rawValue: errno) }
   }
 
-  private func contents() throws {
+  private mutating func contents() throws {
     try folder("contents")
     try file("contents/empty", [])
     try file("contents/one", [1])
@@ -116,7 +128,7 @@ final class EdgeTree {
     try check(lchown(full("links/dangling"), 12, 34))
   }
 
-  private func attributes() throws {
+  private mutating func attributes() throws {
     func set(_ name: String, _ attribute: String, _ value: [UInt8]) throws {
       try check(lsetxattr(full(name), attribute, value, value.count, 0))
     }

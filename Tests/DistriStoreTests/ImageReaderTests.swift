@@ -39,10 +39,10 @@ struct ForeignWriter: Sendable, CustomTestStringConvertible {
 @Suite(.serialized) struct ImageReaderTests {
   @Test(arguments: ForeignWriter.all)
   func `an image is read as the kernel reads it`(writer: ForeignWriter) async throws {
-    let tree = try EdgeTree()
+    let tree = try EdgeTree.shared()
     let folder = try TemporaryDirectory()
     let path = folder.path.appending("image.squashfs")
-    try await writer.write(tree.path, to: path)
+    try await writer.write(tree, to: path)
     let ours = try snapshot(of: try PackageImage(path: path))
     let kernel = try await withKernelMount(of: path) { try snapshot(of: $0) }
     #expect(differences(kernel, ours) == [])

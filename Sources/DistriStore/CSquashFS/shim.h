@@ -19,12 +19,19 @@
 // The flexible array member at the end of an inode does not import.
 static inline void *csquashfs_inode_payload(sqfs_inode_generic_t *inode) { return inode->extra; }
 
-// Callbacks get nothing but the pointer to their object, so its state has to lie behind the function pointers; only C promises that layout.
+// Callbacks get nothing but the pointer to their object, so its state has to lie behind
+// the function pointers; only C promises that layout.
 typedef struct {
   sqfs_file_t file;
   sqfs_u64 size;
   int descriptor;
   int error;
 } csquashfs_output;
+
+// The same for a compressor that asks another one; without one it stores.
+typedef struct {
+  sqfs_compressor_t base;
+  sqfs_compressor_t *inner;
+} csquashfs_compressor;
 
 #endif

@@ -143,7 +143,8 @@ final class CompressedContents: ContentStore {
     unsafe input.withUnsafeBytes { input in
       let source = unsafe input.baseAddress?.assumingMemoryBound(to: UInt8.self)
       let target = unsafe output.memory.baseAddress?.assumingMemoryBound(to: UInt8.self)
-      return Int(unsafe object.pointee.do_block(object, source, UInt32(input.count), target, UInt32(input.count)))
+      let count = unsafe object.pointee.do_block(object, source, UInt32(input.count), target, UInt32(input.count))
+      return count < input.count ? Int(count) : 0
     }
   }
 }

@@ -23,7 +23,7 @@ import SystemPackage
   let path: FilePath
   let blockSize: UInt32
   private let output: UnsafeMutablePointer<csquashfs_output>
-  private let store: UnsafeMutablePointer<sqfs_compressor_t>
+  private let store: UnsafeMutablePointer<csquashfs_compressor>
   private let compressor: Compressor?
 
   /// - Parameter compressor: nil to store blocks as they are.
@@ -34,14 +34,20 @@ import SystemPackage
     unsafe output = .allocate(capacity: 1)
     unsafe store = .allocate(capacity: 1)
     unsafe output.initialize(to: csquashfs_output())
-    unsafe store.initialize(to: sqfs_compressor_t())
+    unsafe store.initialize(to: csquashfs_compressor())
     unsafe output.pointee.descriptor = descriptor.rawValue
     unsafe output.pointee.file.get_size = { file in unsafe LibraryFile.state(file)?.pointee.size ?? 0 }
     unsafe output.pointee.file.write_at = { file, offset, bytes, count in
       unsafe LibraryFile.write(file, offset, bytes, count)
     }
-    // A compressor that never makes anything smaller: libsquashfs then stores the block as it is.
-    unsafe store.pointee.do_block = { _, _, _, _, _ in 0 }
+    // libsquashfs stores a block as it is when its compressor gives 0. Its LZ4 gives more bytes than it got for small blocks,
+    // which unsquashfs takes for damage.
+    unsafe store.pointee.inner = compressor?.object
+    unsafe store.pointee.base.do_block = { this, input, count, output, room in
+      guard let inner = unsafe LibraryFile.inner(this) else { return 0 }
+      let result = unsafe inner.pointee.do_block(inner, input, count, output, room)
+      return result < Int32(clamping: count) ? result : 0
+    }
   }
 
   deinit {
@@ -55,7 +61,9 @@ import SystemPackage
   }
 
   /// For the functions of libsquashfs; valid while this object lives.
-  @unsafe var blockCompressor: UnsafeMutablePointer<sqfs_compressor_t> { unsafe compressor?.object ?? store }
+  @unsafe var blockCompressor: UnsafeMutablePointer<sqfs_compressor_t> {
+    unsafe UnsafeMutableRawPointer(store).assumingMemoryBound(to: sqfs_compressor_t.self)
+  }
 
   /// Where libsquashfs appends, in bytes.
   var size: UInt64 {
@@ -75,6 +83,10 @@ import SystemPackage
       default: .ioError
       }
     throw .system(operation: "write tables of", path: path, errno)
+  }
+
+  @unsafe private static func inner(_ compressor: UnsafeRawPointer?) -> UnsafeMutablePointer<sqfs_compressor_t>? {
+    unsafe compressor?.assumingMemoryBound(to: csquashfs_compressor.self).pointee.inner
   }
 
   @unsafe private static func state(_ file: UnsafeRawPointer?) -> UnsafeMutablePointer<csquashfs_output>? {
