@@ -112,4 +112,7 @@ struct csandbox_result csandbox_wait(struct csandbox_process *process);
 /// Kills the sandbox; with CSANDBOX_PID everything in it.
 int csandbox_kill(int descriptor);
 
+/// Removes a tree without following links; Swift's Glibc lacks nftw(3). 0, also when nothing is there, or an errno.
+int csandbox_remove_tree(const char *path);
+
 #endif

@@ -1,0 +1,83 @@
+// SPDX-FileCopyrightText: The distri authors
+// SPDX-License-Identifier: Apache-2.0
+
+import CSandbox
+import Glibc
+import SystemPackage
+
+extension FilePath {
+  /// The file's bytes, at most so many from its start.
+  ///
+  /// - Throws: ``BuildError/system(operation:path:_:)``.
+  func contents(limit: Int) throws(BuildError) -> [UInt8] {
+    do {
+      let file = try FileDescriptor.open(self, .readOnly, options: .closeOnExec)
+      return try file.closeAfter { try file.bytes(at: 0, atMost: limit) }
+    } catch {
+      throw .system(operation: "read", path: self, error as? Errno ?? .ioError)
+    }
+  }
+
+  /// Writes a file anew.
+  ///
+  /// - Throws: ``BuildError/system(operation:path:_:)``.
+  func write(_ bytes: [UInt8], permissions: UInt16 = 0o644) throws(BuildError) {
+    do {
+      let file = try FileDescriptor.open(
+        self, .writeOnly, options: [.create, .truncate, .closeOnExec],
+        permissions: FilePermissions(rawValue: CModeT(permissions)))
+      try file.closeAfter { _ = try file.writeAll(bytes) }
+    } catch {
+      throw .system(operation: "write", path: self, error as? Errno ?? .ioError)
+    }
+  }
+
+  /// Makes the directory and those above it.
+  ///
+  /// - Throws: ``BuildError/system(operation:path:_:)``.
+  func makeDirectories() throws(BuildError) {
+    var current = FilePath(root: root)
+    for component in components {
+      current.append(component)
+      let result = unsafe current.withPlatformString { unsafe mkdir($0, 0o755) }
+      guard result == 0 || errno == EEXIST || (errno == EROFS && current.exists) else {
+        throw .system(operation: "make directory", path: current, Errno(rawValue: errno))
+      }
+    }
+  }
+
+  /// Whether something is there; links are followed.
+  var exists: Bool { unsafe withPlatformString { unsafe access($0, F_OK) } == 0 }
+
+  /// Whether a directory is there; links are followed.
+  var isDirectory: Bool {
+    guard let directory = try? FileDescriptor.open(self, .readOnly, options: [.directory, .closeOnExec]) else { return false }
+    try? directory.close()
+    return true
+  }
+
+  /// Moves what is here, over what is there.
+  ///
+  /// - Throws: ``BuildError/system(operation:path:_:)``.
+  func rename(to other: FilePath) throws(BuildError) {
+    let result = unsafe withPlatformString { from in unsafe other.withPlatformString { unsafe Glibc.rename(from, $0) } }
+    guard result == 0 else { throw .system(operation: "rename to \(other)", path: self, Errno(rawValue: errno)) }
+  }
+
+  /// Makes a symbolic link here.
+  ///
+  /// - Throws: ``BuildError/system(operation:path:_:)``.
+  func makeLink(to target: String) throws(BuildError) {
+    guard unsafe withPlatformString({ unsafe symlink(target, $0) }) == 0 else {
+      throw .system(operation: "make link", path: self, Errno(rawValue: errno))
+    }
+  }
+
+  /// Removes what is here and all below it, without following links; nothing there is fine.
+  ///
+  /// - Throws: ``BuildError/system(operation:path:_:)``.
+  func removeAll() throws(BuildError) {
+    let error = unsafe withPlatformString { unsafe csandbox_remove_tree($0) }
+    guard error == 0 else { throw .system(operation: "remove", path: self, Errno(rawValue: error)) }
+  }
+}
