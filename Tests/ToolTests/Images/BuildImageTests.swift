@@ -132,6 +132,21 @@ import Testing
     #expect(left == ["store"])
   }
 
+  @Test func `the size that is said to be the least is enough`() async throws {
+    let images = try await ImageStore.make()
+    // Incompressible, so that the image is as large; many, so that directories and inodes count.
+    let random = try FileHandle(forReadingFrom: URL(filePath: "/dev/urandom"))
+    var files = ["out/big": [UInt8](try #require(try random.read(upToCount: 12 << 20)))]
+    for index in 0..<300 { files["etc/many/\(index)"] = [1] }
+    try await images.add("large-amd64-1-1", files: files)
+    let refused = try await images.build(["--package", "large", "--size", "1M"])
+    let least = try #require(refused.errors.firstMatch(of: #/at least (\d+) MiB/#)).1
+    let built = try await images.build(["--package", "large", "--size", "\(least)M"])
+    #expect(built.status == 0, "\(built.errors)")
+    let checked = try await ToolProcess.run("/sbin/e2fsck", ["-fn", images.output.appending("disk.img").string])
+    #expect(checked.status == 0, "\(checked.output)")
+  }
+
   @Test func `a directory with other files is not replaced`() async throws {
     let images = try await ImageStore.make()
     try FileManager.default.createDirectory(atPath: images.output.string, withIntermediateDirectories: false)
@@ -152,7 +167,7 @@ import Testing
     #expect(try await images.build(["--package", "base"]).status == 0)
     let old = try await digests()
     #expect(old != new)
-    for milliseconds in stride(from: 10, through: 250, by: 15) {
+    for milliseconds in stride(from: 10, through: 250, by: 24) {
       _ = try await images.build(
         ["--package", "more"], wrapper: ["timeout", "-s", "KILL", "\(Double(milliseconds) / 1000)"])
       let left = try await digests()

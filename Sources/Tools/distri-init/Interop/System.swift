@@ -128,11 +128,13 @@ enum System {
     guard cinit_load_module(file) == 0 || errno == EEXIST else { throw CallFailure("load the module \(path)") }
   }
 
-  /// Writes everything to the disks and turns the machine off.
+  /// Ends all other processes, writes everything to the disks and turns the machine off.
   static func powerOff() -> Never {
     sync()
-    // The view first: it holds files of the root open.
+    // Whoever is left, the daemon of the view among them, may hold files of the root open for writing. All are our children now.
     _ = cinit_detach("/ro")
+    kill(-1, SIGKILL)
+    while waitpid(-1, nil, 0) > 0 || errno == EINTR {}
     _ = cinit_make_read_only("/")
     sync()
     _ = cinit_power_off()

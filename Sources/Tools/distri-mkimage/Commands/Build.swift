@@ -120,7 +120,7 @@ struct Build: ParsableCommand {
       decompress: decompressor.decompress)
     let plan = InitramfsContents(
       initProgram: try Self.sibling("distri-init", orElse: initProgram), daemon: try Self.sibling("distri-fuse", orElse: daemon),
-      modules: order, libraryDirectories: libraryDirectories.map { FilePath($0) })
+      modules: order, libraryDirectories: libraryDirectories.map { FilePath($0).resolved() })
     let file = try FileDescriptor.open(
       path, .writeOnly, options: [.create, .exclusiveCreate, .closeOnExec], permissions: [.ownerReadWrite, .groupRead, .otherRead])
     defer { try? file.close() }

@@ -44,7 +44,7 @@ struct SharedObjects: Equatable {
   ) throws -> (FilePath, ELFFile) {
     let origin = user.removingLastComponent().string
     let own = file.searchPath.map { FilePath($0.replacing("${ORIGIN}", with: origin).replacing("$ORIGIN", with: origin)) }
-    for directory in own + directories + systemDirectories(for: file.architecture) {
+    for directory in own + directories + systemDirectories(for: file.architecture) where directory.isAbsolute {
       let candidate = directory.appending(name)
       guard access(candidate.string, R_OK) == 0, let library = try ELFFile(path: candidate.resolved()) else { continue }
       if library.architecture == file.architecture { return (candidate, library) }

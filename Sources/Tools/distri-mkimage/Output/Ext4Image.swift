@@ -105,7 +105,7 @@ struct Ext4Image {
 
   private func file(for source: Contents.Source, index: Int, work: FilePath) throws -> String {
     switch source {
-    case .file(let path, _): return path.isAbsolute ? path.string : FilePath("/proc/self/cwd").appending(path.components).string
+    case .file(let path, _): return path.string
     case .bytes(let bytes):
       let path = work.appending("file\(index)")
       try Data(bytes).write(to: URL(filePath: path.string))

@@ -91,7 +91,7 @@ import Testing
   }
 }
 
-@Suite struct BootTests {
+@Suite struct InitProgramTests {
   @Test func `the list of modules is read in its order`() throws {
     #expect(try ModuleList(parsing: "").paths == [])
     #expect(
