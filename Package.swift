@@ -110,7 +110,7 @@ let package = Package(
     .target(
       name: "TestSupport", dependencies: ["DistriStore", system], path: "Tests/TestSupport", swiftSettings: tool),
     .executableTarget(
-      name: "store-worker", dependencies: ["DistriStore", system], path: "Tests/store-worker", swiftSettings: tool),
+      name: "store-worker", dependencies: ["DistriStore", "TestSupport", system], path: "Tests/store-worker", swiftSettings: tool),
     .testTarget(name: "DistriStoreTests", dependencies: ["DistriStore", "TestSupport", "store-worker"], swiftSettings: tool),
     .testTarget(name: "DistriFSTests", dependencies: ["DistriFS", "TestSupport"], swiftSettings: tool),
     .testTarget(name: "DistriBuildTests", dependencies: ["DistriBuild", "TestSupport"], swiftSettings: tool),

@@ -9,16 +9,7 @@
 import DistriStore
 import Glibc
 import SystemPackage
-
-/// Bytes that follow from a package's name alone, so that a test can tell whether an image is whole.
-func imageBytes(of package: PackageID) -> [UInt8] {
-  var state = package.description.utf8.reduce(0xcbf2_9ce4_8422_2325 as UInt64) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 }
-  let count = Int(state % 200_000)
-  return (0..<count).map { _ in
-    state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
-    return UInt8(truncatingIfNeeded: state >> 56)
-  }
-}
+import TestSupport
 
 func write(store: LocalStore, prefix: String, count: UInt64) async throws {
   let own = try store.packages().filter { $0.name.hasPrefix(prefix) }
@@ -32,7 +23,7 @@ func write(store: LocalStore, prefix: String, count: UInt64) async throws {
         let file = try FileDescriptor.open(
           area.imagePath(of: package), .writeOnly, options: [.create, .exclusiveCreate],
           permissions: FilePermissions(rawValue: 0o644))
-        let bytes = imageBytes(of: package)
+        let bytes = sampleImage(of: package)
         try file.closeAfter { _ = try file.writeAll(bytes) }
         try area.stage(PackageMetadata(version: package.version, summary: "\(bytes.count)"), of: package)
       }
