@@ -114,6 +114,29 @@ func names(in directory: FilePath) throws -> [String] {
     await #expect(throws: StoreError.notFound("a-amd64-9-9")) { try await store.remove([PackageID(parsing: "a-amd64-9-9")]) }
   }
 
+  @Test func `metadata appears before any image, and an image goes before its metadata`() async throws {
+    let folder = try TemporaryDirectory()
+    let store = try LocalStore(path: folder.path)
+    // Directories in the way of the second step stop a commit and a removal there.
+    try await shell("mkdir a-amd64-1-1.squashfs", in: folder.path)
+    await #expect(throws: StoreError.self) { try await add(["a-amd64-1-1": "a", "b-amd64-1-1": "b"], to: store) }
+    let stopped = try names(in: store.path)
+    #expect(stopped.contains("a-amd64-1-1.meta.textproto") && stopped.contains("b-amd64-1-1.meta.textproto"))
+    #expect(!stopped.contains("b-amd64-1-1.squashfs") && !stopped.contains("b-amd64.meta.textproto"))
+    // The commit was decided: the next writer completes it.
+    try await shell("rmdir a-amd64-1-1.squashfs", in: folder.path)
+    try await store.recover()
+    #expect(try store.packages().map(\.description) == ["a-amd64-1-1", "b-amd64-1-1"])
+
+    try await shell("rm a-amd64-1-1.meta.textproto && mkdir a-amd64-1-1.meta.textproto", in: folder.path)
+    await #expect(throws: StoreError.self) { try await store.remove([try PackageID(parsing: "a-amd64-1-1")]) }
+    #expect(try store.packages().map(\.description) == ["b-amd64-1-1"])
+    try await shell("rmdir a-amd64-1-1.meta.textproto", in: folder.path)
+    try await store.recover()
+    #expect(try store.defects().isEmpty)
+    #expect(try names(in: store.path.appending(".staging")) == ["lock"])
+  }
+
   @Test func `foreign and broken files are reported and skipped`() async throws {
     let folder = try TemporaryDirectory()
     let store = try LocalStore(path: folder.path)

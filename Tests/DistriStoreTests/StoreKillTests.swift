@@ -92,7 +92,9 @@ struct Worker: ~Copyable {
         try await Task.sleep(for: .microseconds(Int.random(in: 0...60_000)))
         let wasAlive = worker.kill()
         #expect(wasAlive)
-        let left = try names(in: store.path.appending(".staging")).filter { !$0.hasPrefix(own) && !$0.contains("/") && $0 != "lock" }
+        let left = try names(in: store.path.appending(".staging")).filter {
+          !$0.hasPrefix(own) && !$0.contains("/") && $0 != "lock"
+        }
         abandoned += left.count
         decided += left.filter { $0.contains(".") }.count
         #expect(try store.defects().allSatisfy { if case .metadataWithoutImage = $0 { true } else { false } })
@@ -166,9 +168,10 @@ struct Worker: ~Copyable {
       """, in: store.path.appending(".staging"))
     let alive = try FileDescriptor.open(store.path.appending(".staging/7-4"), .readOnly, options: [.directory])
     #expect(flock(alive.rawValue, LOCK_EX | LOCK_NB) == 0)
-    #expect(try store.defects() == [
-      .metadataWithoutImage(try PackageID(parsing: "a-amd64-1-2")), .metadataWithoutImage(try PackageID(parsing: "b-amd64-1-2")),
-    ])
+    #expect(
+      try store.defects() == [
+        .metadataWithoutImage(try PackageID(parsing: "a-amd64-1-2")), .metadataWithoutImage(try PackageID(parsing: "b-amd64-1-2")),
+      ])
     try await add([:], to: store)
     #expect(try store.packages().map(\.description) == ["a-amd64-1-1", "a-amd64-1-2", "b-amd64-1-1"])
     #expect(try store.defects().isEmpty)
