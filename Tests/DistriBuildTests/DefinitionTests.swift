@@ -51,7 +51,7 @@ let completeDefinition = #"""
   }
   writable_sourcedir: true
   in_tree_build: true
-  ack_missing_dwarf: true
+  ack_missing_dwarf: "assembler only"
   """#
 
 func parse(_ text: String, name: String = "sample") throws -> Definition {
@@ -84,7 +84,8 @@ private func corpus() throws -> [(String, [UInt8])] {
     #expect(definition.builder == .c(builder))
     #expect(definition.runtimeDependencies == ["bash"])
     #expect(definition.extraFiles == ["a.conf"])
-    #expect(definition.hasWritableSource && definition.buildsInTree && definition.acknowledgesMissingDebugSymbols)
+    #expect(definition.hasWritableSource && definition.buildsInTree)
+    #expect(definition.missingDebugSymbolsReason == "assembler only")
   }
 
   @Test func `every instruction, split and pull of a definition is read`() throws {

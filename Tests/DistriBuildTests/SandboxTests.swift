@@ -4,6 +4,7 @@
 import DistriBuild
 import Foundation
 import Glibc
+import Synchronization
 import SystemPackage
 import TestSupport
 import Testing
@@ -147,6 +148,16 @@ private func readToEnd(_ fifo: String, whenOpen: () -> Void = {}) throws -> Int 
     await #expect(throws: BuildError.sandbox(operation: "change the working directory", .noSuchFileOrDirectory)) {
       try await NamespaceSandbox().run(["true"], in: plan, io: .null)
     }
+  }
+
+  @Test func `commands in sequence share their sandbox and stop at the first that fails`() async throws {
+    let ended = Mutex<[Int]>([])
+    let commands = [["touch", "/new"], ["rm", "/new"], ["test", "-e", "/new"], ["touch", "/never"]]
+    let status = try await NamespaceSandbox().run(sequence: commands, in: hostPrograms(), io: .null) { index, _ in
+      ended.withLock { $0.append(index) }
+    }
+    #expect(status == .exited(1))
+    #expect(ended.withLock { $0 } == [0, 1, 2])
   }
 
   @Test func `many sandboxes run at once from many threads`() async throws {

@@ -20,16 +20,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-// What goes over the pipe: a failure (stage ≠ 0) or the status of the command (stage 0). 12 bytes are written atomically.
-struct report {
-  int32_t stage, index, value;
-};
-
 // Descriptors of the sandbox's first process, after 0 to 2.
 enum { REPORTS = 3, START = 4, FIRST_FREE = 5 };
 
 static _Noreturn void fail(enum csandbox_stage stage, size_t index) {
-  struct report report = {(int32_t)stage, (int32_t)index, errno};
+  // 12 bytes are written atomically.
+  struct csandbox_report report = {(int32_t)stage, (int32_t)index, errno};
   ssize_t written = write(REPORTS, &report, sizeof report);
   _exit(written == sizeof report ? 125 : 126);
 }
@@ -211,7 +207,9 @@ static int limit_capabilities(uint64_t kept) {
   return 0;
 }
 
-static _Noreturn void execute(const struct csandbox_plan *plan, pid_t parent) {
+static _Noreturn void execute(const struct csandbox_plan *plan, size_t index, pid_t parent) {
+  const struct csandbox_command *command = &plan->commands[index];
+  reset_signals();
   if (plan->new_session && setsid() < 0) fail(CSANDBOX_STAGE_SESSION, 0);
   if (plan->capabilities != ~UINT64_C(0) && limit_capabilities(plan->capabilities)) fail(CSANDBOX_STAGE_CAPABILITIES, 0);
   if (plan->set_identity) {
@@ -226,37 +224,43 @@ static _Noreturn void execute(const struct csandbox_plan *plan, pid_t parent) {
   if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) || getppid() != parent) fail(CSANDBOX_STAGE_FORK, 0);
   if (plan->no_new_privileges && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)) fail(CSANDBOX_STAGE_IDENTITY, 0);
   if (chdir(plan->working_directory)) fail(CSANDBOX_STAGE_WORKING_DIRECTORY, 0);
-  if (!plan->candidates) _exit(0);
+  if (!command->candidates) _exit(0);
   sigset_t none;
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, NULL);
   int error = ENOENT;
-  for (char *const *candidate = plan->candidates; *candidate; candidate++) {
-    execve(*candidate, plan->arguments, plan->environment);
+  for (char *const *candidate = command->candidates; *candidate; candidate++) {
+    execve(*candidate, command->arguments, plan->environment);
     if (errno != ENOENT && errno != ENOTDIR) error = errno;
     if (errno != ENOENT && errno != ENOTDIR && errno != EACCES) break;
   }
   errno = error;
-  fail(CSANDBOX_STAGE_EXECUTE, 0);
+  fail(CSANDBOX_STAGE_EXECUTE, index);
 }
 
 // The sandbox's first process: process 1 where there is a process namespace. It ignores what the terminal sends (the
-// command gets that itself), collects orphans, and reports the command's status.
-static _Noreturn void supervise(pid_t command) {
+// commands get that themselves), collects orphans, and reports how each command ended.
+static _Noreturn void supervise(const struct csandbox_plan *plan) {
   struct sigaction action;
   memset(&action, 0, sizeof action);
   action.sa_handler = SIG_IGN;
   int ignored[] = {SIGINT, SIGQUIT, SIGTERM, SIGHUP, SIGTSTP, SIGTTIN, SIGTTOU, SIGPIPE};
   for (size_t i = 0; i < sizeof ignored / sizeof *ignored; i++) sigaction(ignored[i], &action, NULL);
-  close_range(0, 2, 0);
-  for (;;) {
-    int status;
-    pid_t ended = waitpid(-1, &status, 0);
-    if (ended < 0 && errno != EINTR) _exit(126);
-    if (ended != command) continue;
-    struct report report = {0, 0, status};
-    _exit(write(REPORTS, &report, sizeof report) == sizeof report ? 0 : 126);
+  pid_t self = getpid();
+  for (size_t i = 0; i < plan->command_count; i++) {
+    long command = start_process(0, NULL, SIGCHLD);
+    if (command < 0) fail(CSANDBOX_STAGE_FORK, i);
+    if (command == 0) execute(plan, i, self);
+    int status = 0;
+    for (long ended = 0; ended != command;) {
+      ended = waitpid(-1, &status, 0);
+      if (ended < 0 && errno != EINTR) _exit(126);
+    }
+    struct csandbox_report report = {0, (int32_t)i, status};
+    if (write(REPORTS, &report, sizeof report) != sizeof report) _exit(126);
+    if (status) break;
   }
+  _exit(0);
 }
 
 static _Noreturn void run_first_process(const struct csandbox_plan *plan, int reports, int start) {
@@ -270,11 +274,7 @@ static _Noreturn void run_first_process(const struct csandbox_plan *plan, int re
   make_root(plan);
   if ((plan->namespaces & CSANDBOX_NETWORK) && raise_loopback()) fail(CSANDBOX_STAGE_LOOPBACK, 0);
   if (plan->hostname && sethostname(plan->hostname, strlen(plan->hostname))) fail(CSANDBOX_STAGE_HOSTNAME, 0);
-  pid_t self = getpid();
-  long command = start_process(0, NULL, SIGCHLD);
-  if (command < 0) fail(CSANDBOX_STAGE_FORK, 0);
-  if (command == 0) execute(plan, self);
-  supervise((pid_t)command);
+  supervise(plan);
 }
 
 static int write_process_file(pid_t process, const char *name, const char *text) {
@@ -307,15 +307,14 @@ static uint64_t clone_flags(uint32_t namespaces) {
   return flags;
 }
 
-static int abandon(struct csandbox_failure *failure, enum csandbox_stage stage) {
+static int abandon(struct csandbox_report *failure, enum csandbox_stage stage) {
   failure->stage = (int32_t)stage;
   failure->index = 0;
-  failure->error = errno;
+  failure->value = errno;
   return -1;
 }
 
-int csandbox_spawn(const struct csandbox_plan *plan, struct csandbox_process *process,
-                   struct csandbox_failure *failure) {
+int csandbox_spawn(const struct csandbox_plan *plan, struct csandbox_process *process, struct csandbox_report *failure) {
   int reports[2], start[2];
   if (pipe2(reports, O_CLOEXEC)) return abandon(failure, CSANDBOX_STAGE_PIPE);
   if (pipe2(start, O_CLOEXEC)) {
@@ -351,29 +350,18 @@ int csandbox_spawn(const struct csandbox_plan *plan, struct csandbox_process *pr
   return result;
 }
 
-struct csandbox_result csandbox_wait(struct csandbox_process *process) {
-  struct csandbox_result result;
-  memset(&result, 0, sizeof result);
-  int reported = 0;
+int csandbox_next(const struct csandbox_process *process, struct csandbox_report *report) {
   for (;;) {
-    struct report report;
-    ssize_t count = read(process->reports, &report, sizeof report);
-    if (count < 0 && errno == EINTR) continue;
-    if (count != sizeof report) break;
-    if (report.stage) {
-      result.failure = (struct csandbox_failure){report.stage, report.index, report.value};
-    } else {
-      result.status = report.value;
-      reported = 1;
-    }
+    ssize_t count = read(process->reports, report, sizeof *report);
+    if (count == sizeof *report) return 1;
+    if (count >= 0 || errno != EINTR) return 0;
   }
+}
+
+void csandbox_wait(const struct csandbox_process *process) {
   close(process->reports);
   siginfo_t information;
-  memset(&information, 0, sizeof information);
   while (waitid(P_PIDFD, (id_t)process->descriptor, &information, WEXITED | __WALL) < 0 && errno == EINTR) continue;
-  // No report: the first process itself was killed.
-  if (!reported) result.status = information.si_code == CLD_EXITED ? information.si_status << 8 : SIGKILL;
-  return result;
 }
 
 int csandbox_kill(int descriptor) { return (int)syscall(SYS_pidfd_send_signal, descriptor, SIGKILL, NULL, 0); }

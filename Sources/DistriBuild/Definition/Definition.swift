@@ -41,8 +41,8 @@ public struct Definition: Sendable, Hashable {
   public var hasWritableSource = false
   /// Whether the steps run in the source [21].
   public var buildsInTree = false
-  /// Confirms that the package has no debug symbols [22].
-  public var acknowledgesMissingDebugSymbols = false
+  /// Why the package has no debug symbols, where that is meant [22].
+  public var missingDebugSymbolsReason = ""
 
   /// Makes an empty definition.
   public init(name: String) { self.name = name }

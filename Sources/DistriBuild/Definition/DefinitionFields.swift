@@ -7,7 +7,7 @@ extension MessageSchema<Definition> {
       "source": .text(\.source), "hash": .text(\.hash), "version": .text(\.version), "dep": .texts(\.dependencies),
       "cherry_pick": .texts(\.patches), "runtime_dep": .texts(\.runtimeDependencies), "extra_file": .texts(\.extraFiles),
       "writable_sourcedir": .bool(\.hasWritableSource), "in_tree_build": .bool(\.buildsInTree),
-      "ack_missing_dwarf": .bool(\.acknowledgesMissingDebugSymbols),
+      "ack_missing_dwarf": .text(\.missingDebugSymbolsReason),
       "build_step": .items(\.steps, [], MessageSchema<[String]>.step),
       "install": .part(\.install, MessageSchema<InstallInstructions>.install),
       "split_package": .items(\.splitPackages, .init(), MessageSchema<Definition.SplitPackage>.split),

@@ -16,19 +16,23 @@ public struct NamespaceSandbox: Sandbox {
   public func checkAvailability() async throws {
     let plan = SandboxPlan(
       operations: [.proc(at: "/proc"), .devices(at: "/dev"), .tmpfs(at: "/tmp")], hostname: "distri")
-    _ = try await SandboxProcess().run([], in: plan, io: .null)
+    _ = try await SandboxProcess().run([[]], in: plan, io: .null) { _, _ in }
   }
 
-  /// Runs the command and returns how it ended.
+  /// Runs the commands in turn and returns how the last one ended.
   ///
   /// - Throws: ``BuildError/sandbox(operation:_:)``; `CancellationError` when the task was cancelled.
-  public func run(_ command: [String], in plan: SandboxPlan, io: StandardStreams) async throws -> ExitStatus {
-    guard let program = command.first, !program.isEmpty else {
+  public func run(
+    sequence commands: [[String]], in plan: SandboxPlan, io: StandardStreams,
+    whenEnded: @escaping @Sendable (Int, ExitStatus) -> Void
+  ) async throws -> ExitStatus {
+    if commands.isEmpty { return .exited(0) }
+    guard !commands.contains(where: { $0.first?.isEmpty != false }) else {
       throw BuildError.sandbox(operation: SandboxStage.execute.description, .invalidArgument)
     }
     let process = SandboxProcess()
     let status = try await withTaskCancellationHandler {
-      try await process.run(command, in: plan, io: io)
+      try await process.run(commands, in: plan, io: io, whenEnded: whenEnded)
     } onCancel: {
       process.kill()
     }

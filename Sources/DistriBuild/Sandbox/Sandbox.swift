@@ -15,6 +15,24 @@ public protocol Sandbox: Sendable {
   ///
   /// - Throws: ``BuildError/sandbox(operation:_:)`` that names the first operation of the plan that failed; `CancellationError`.
   func run(_ command: [String], in plan: SandboxPlan, io: StandardStreams) async throws -> ExitStatus
+  /// Runs commands one after the other in one and the same sandbox, until one fails: each sees what the others changed.
+  ///
+  /// - Parameter whenEnded: called for each command with its index.
+  /// - Returns: how the last one ended; success when there are none.
+  /// - Throws: as ``run(_:in:io:)``.
+  func run(
+    sequence commands: [[String]], in plan: SandboxPlan, io: StandardStreams,
+    whenEnded: @escaping @Sendable (Int, ExitStatus) -> Void
+  ) async throws -> ExitStatus
+}
+
+extension Sandbox {
+  /// Runs one command.
+  ///
+  /// - Throws: ``BuildError/sandbox(operation:_:)``; `CancellationError` when the task was cancelled.
+  public func run(_ command: [String], in plan: SandboxPlan, io: StandardStreams) async throws -> ExitStatus {
+    try await run(sequence: [command], in: plan, io: io) { _, _ in }
+  }
 }
 
 /// What a command reads from and writes to.

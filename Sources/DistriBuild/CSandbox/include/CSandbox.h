@@ -45,6 +45,11 @@ enum csandbox_namespace {
   CSANDBOX_CGROUP = 32,
 };
 
+struct csandbox_command {
+  char *const *candidates; // paths tried for exec in turn, NULL at the end; NULL: exit with status 0 instead
+  char *const *arguments;
+};
+
 struct csandbox_plan {
   struct csandbox_operation *operations;
   size_t operation_count;
@@ -60,9 +65,9 @@ struct csandbox_plan {
   int no_new_privileges;
   int new_session;
   const char *working_directory;
-  char *const *candidates;    // paths tried for exec in turn, NULL at the end; NULL: exit with status 0 instead
-  char *const *arguments;
   char *const *environment;
+  const struct csandbox_command *commands; // one after the other, until one fails
+  size_t command_count;
   int streams[3];             // become descriptors 0, 1 and 2
 };
 
@@ -86,28 +91,26 @@ enum csandbox_stage {
   CSANDBOX_STAGE_EXECUTE,
 };
 
-struct csandbox_failure {
-  int32_t stage; // of csandbox_stage; 0: none
-  int32_t index;
-  int32_t error; // errno
+// What the sandbox says: a failure (stage ≠ 0), or how a command ended (stage 0).
+struct csandbox_report {
+  int32_t stage; // of csandbox_stage
+  int32_t index; // of the operation, or of the command
+  int32_t value; // errno, or the status as of waitpid(2)
 };
 
 struct csandbox_process {
   int descriptor; // pidfd
-  int reports;    // read end of the pipe over which failures and the exit status arrive
-};
-
-struct csandbox_result {
-  struct csandbox_failure failure;
-  int32_t status; // as of waitpid(2)
+  int reports;    // read end of the pipe over which reports arrive
 };
 
 /// Starts the sandbox. 0, or -1 with `failure` filled. The process is killed when the *calling thread* ends.
-int csandbox_spawn(const struct csandbox_plan *plan, struct csandbox_process *process,
-                   struct csandbox_failure *failure);
+int csandbox_spawn(const struct csandbox_plan *plan, struct csandbox_process *process, struct csandbox_report *failure);
 
-/// Waits for the end of the sandbox, closes `reports` but not `descriptor`.
-struct csandbox_result csandbox_wait(struct csandbox_process *process);
+/// Waits for the next report. 1, or 0 when there will be none any more.
+int csandbox_next(const struct csandbox_process *process, struct csandbox_report *report);
+
+/// Waits for the end of the sandbox after the last report; closes `reports` but not `descriptor`.
+void csandbox_wait(const struct csandbox_process *process);
 
 /// Kills the sandbox; with CSANDBOX_PID everything in it.
 int csandbox_kill(int descriptor);

@@ -16,7 +16,7 @@ import SystemPackage
 
   /// - Throws: ``BuildError/sandbox(operation:_:)`` for text with a NUL, which would be cut there, or a relative target.
   init(
-    _ source: SandboxPlan, command: [String], streams: [Int32], caller: CallerIdentity
+    _ source: SandboxPlan, commands: [[String]], streams: [Int32], caller: CallerIdentity
   ) throws(BuildError) {
     for operation in source.operations { try append(operation) }
     let table = unsafe UnsafeMutablePointer<csandbox_operation>.allocate(capacity: max(operations.count, 1))
@@ -39,10 +39,16 @@ import SystemPackage
     unsafe plan.no_new_privileges = source.privileges == .installation ? 1 : 0
     unsafe plan.new_session = source.ownSession ? 1 : 0
     unsafe plan.working_directory = try text(source.workingDirectory.string)
-    if !command.isEmpty {
-      unsafe plan.candidates = try vector(Self.candidates(for: command, in: source))
-      unsafe plan.arguments = try vector(command)
+    let list = UnsafeMutablePointer<csandbox_command>.allocate(capacity: max(commands.count, 1))
+    unsafe allocations.append(UnsafeMutableRawPointer(list))
+    for (index, command) in commands.enumerated() {
+      unsafe (list + index).initialize(to: csandbox_command())
+      if command.isEmpty { continue }
+      unsafe list[index].candidates = try vector(Self.candidates(for: command, in: source))
+      unsafe list[index].arguments = try vector(command)
     }
+    unsafe plan.commands = UnsafePointer(list)
+    unsafe plan.command_count = commands.count
     unsafe plan.environment = try vector(source.environment.map { "\($0.key)=\($0.value)" }.sorted())
     unsafe plan.streams = (streams[0], streams[1], streams[2])
   }
@@ -50,16 +56,17 @@ import SystemPackage
   deinit { unsafe allocations.forEach { unsafe free($0) } }
 
   /// The error for a failure that the C function reports.
-  func error(for failure: csandbox_failure, command: [String]) -> BuildError {
+  func error(for failure: csandbox_report, commands: [[String]]) -> BuildError {
     let stage = SandboxStage(rawValue: failure.stage) ?? .startProcess
-    let errno = Errno(rawValue: failure.error)
+    let errno = Errno(rawValue: failure.value)
+    let index = Int(failure.index)
     switch stage {
     case .operation, .openSource:
-      let index = Int(failure.index)
       let subject = subjects.indices.contains(index) ? subjects[index].description : stage.description
       return .sandbox(operation: subject, errno)
     case .execute:
-      return .sandbox(operation: "execute \(command.first ?? "")", errno)
+      let program = commands.indices.contains(index) ? commands[index].first ?? "" : ""
+      return .sandbox(operation: "execute \(program)", errno)
     default:
       return .sandbox(operation: stage.description, errno)
     }

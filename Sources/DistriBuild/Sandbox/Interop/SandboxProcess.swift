@@ -23,15 +23,18 @@ final class SandboxProcess: Sendable {
     }
   }
 
-  /// Runs the command; an empty one ends at once with success.
-  func run(_ command: [String], in plan: SandboxPlan, io: StandardStreams) async throws -> ExitStatus {
-    try await withCheckedThrowingContinuation { continuation in
-      let errno = Thread.start { continuation.resume(with: Result { try self.runAndWait(command, in: plan, io: io) }) }
-      if let errno { continuation.resume(throwing: BuildError.sandbox(operation: "start a thread", errno)) }
-    }
+  /// Runs the commands in turn until one fails; an empty one ends at once with success.
+  ///
+  /// - Returns: how the last one that ran ended.
+  func run(
+    _ commands: [[String]], in plan: SandboxPlan, io: StandardStreams, whenEnded: @escaping @Sendable (Int, ExitStatus) -> Void
+  ) async throws -> ExitStatus {
+    try await onThread { try self.runAndWait(commands, in: plan, io: io, whenEnded: whenEnded) }
   }
 
-  private func runAndWait(_ command: [String], in plan: SandboxPlan, io: StandardStreams) throws -> ExitStatus {
+  private func runAndWait(
+    _ commands: [[String]], in plan: SandboxPlan, io: StandardStreams, whenEnded: (Int, ExitStatus) -> Void
+  ) throws -> ExitStatus {
     let null = try Self.openNull()
     defer { try? null.close() }
     let streams = [(io.input, 0), (io.output, 1), (io.error, 2)].map { stream, number -> Int32 in
@@ -43,23 +46,33 @@ final class SandboxProcess: Sendable {
     }
     let caller = CallerIdentity(
       userMap: try Self.read("/proc/self/uid_map"), groupMap: try Self.read("/proc/self/gid_map"))
-    let compiled = try CompiledPlan(plan, command: command, streams: streams, caller: caller)
+    let compiled = try CompiledPlan(plan, commands: commands, streams: streams, caller: caller)
     var process = csandbox_process()
-    var failure = csandbox_failure()
+    var report = csandbox_report()
     let isStarted = try state.withLock { state throws(CancellationError) in
       guard !state.isCancelled else { throw CancellationError() }
       var copy = unsafe compiled.plan
-      guard unsafe csandbox_spawn(&copy, &process, &failure) == 0 else { return false }
+      guard unsafe csandbox_spawn(&copy, &process, &report) == 0 else { return false }
       state.descriptor = process.descriptor
       return true
     }
-    guard isStarted else { throw compiled.error(for: failure, command: command) }
-    let result = unsafe csandbox_wait(&process)
-    state.withLock { $0.descriptor = nil }
-    _ = Glibc.close(process.descriptor)
-    guard result.failure.stage == 0 else { throw compiled.error(for: result.failure, command: command) }
-    let signal = result.status & 0x7f
-    return signal == 0 ? .exited((result.status >> 8) & 0xff) : .signalled(signal)
+    guard isStarted else { throw compiled.error(for: report, commands: commands) }
+    defer {
+      unsafe csandbox_wait(&process)
+      state.withLock { $0.descriptor = nil }
+      _ = Glibc.close(process.descriptor)
+    }
+    var ended = 0
+    var status = ExitStatus.signalled(SIGKILL)
+    while unsafe csandbox_next(&process, &report) == 1 {
+      guard report.stage == 0 else { throw compiled.error(for: report, commands: commands) }
+      let signal = report.value & 0x7f
+      status = signal == 0 ? .exited((report.value >> 8) & 0xff) : .signalled(signal)
+      ended += 1
+      whenEnded(Int(report.index), status)
+    }
+    // Fewer reports than commands: the sandbox itself was killed, by us or for want of memory.
+    return status.isSuccess && ended < commands.count ? .signalled(SIGKILL) : status
   }
 
   private static func openNull() throws(BuildError) -> FileDescriptor {
@@ -81,31 +94,5 @@ final class SandboxProcess: Sendable {
     } catch {
       throw .system(operation: "read", path: path, error as? Errno ?? .ioError)
     }
-  }
-}
-
-/// A thread that runs one closure.
-private enum Thread {
-  private final class Work: Sendable {
-    let body: @Sendable () -> Void
-    init(_ body: @escaping @Sendable () -> Void) { self.body = body }
-  }
-
-  /// - Returns: the error, when there is no thread to be had and the body will not run.
-  static func start(_ body: @escaping @Sendable () -> Void) -> Errno? {
-    var thread = pthread_t()
-    let context = unsafe Unmanaged.passRetained(Work(body)).toOpaque()
-    let result = unsafe pthread_create(
-      &thread, nil,
-      { context in
-        if let context = unsafe context { unsafe Unmanaged<Work>.fromOpaque(context).takeRetainedValue().body() }
-        return nil
-      }, context)
-    guard result == 0 else {
-      unsafe Unmanaged<Work>.fromOpaque(context).release()
-      return Errno(rawValue: result)
-    }
-    pthread_detach(thread)
-    return nil
   }
 }
