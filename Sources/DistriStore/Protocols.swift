@@ -65,7 +65,10 @@ public protocol RemoteByteSource: Sendable {
   func fetch(_ ranges: [Range<UInt64>]) async throws
 }
 
-/// Entries to pack: a directory, a tar, another image. A stream: parents come before their entries, and hard links after what they link to.
+/// Entries to pack: a directory, a tar, another image. A stream: hard links come after what they link to.
+///
+/// Directories come before their entries, but for archives that leave them out or name them later: whoever takes the entries makes
+/// missing ones, with mode 0755.
 public protocol FileTree {
   /// The next entry; nil at the end.
   mutating func next() throws -> TreeEntry?

@@ -121,7 +121,9 @@ struct EdgeTree {
       try folder("modes/folder-\(mode)")
       try check(chmod(full("modes/folder-\(mode)"), mode))
     }
-    for (index, owner) in [(1000, 1001), (65534, 65534), (70_000, 4_294_967_294)].enumerated() as EnumeratedSequence<[(UInt32, UInt32)]> {
+    for (index, owner) in [(1000, 1001), (65534, 65534), (70_000, 4_294_967_294)].enumerated()
+      as EnumeratedSequence<[(UInt32, UInt32)]>
+    {
       try file("modes/owner-\(index)", [4])
       try check(chown(full("modes/owner-\(index)"), owner.0, owner.1))
     }
@@ -151,7 +153,9 @@ struct EdgeTree {
   }
 
   private func times() throws {
-    for (name, seconds) in [("contents/one", 0), ("contents/text", 4_000_000_000), ("links/dangling", 1_234_567), ("names/empty", 86400)] {
+    for (name, seconds) in [
+      ("contents/one", 0), ("contents/text", 4_000_000_000), ("links/dangling", 1_234_567), ("names/empty", 86400),
+    ] {
       let time = timespec(tv_sec: seconds, tv_nsec: 0)
       try check(utimensat(AT_FDCWD, full(name), [time, time], AT_SYMLINK_NOFOLLOW))
     }

@@ -38,7 +38,9 @@ func key(_ bytes: some Sequence<UInt8>) -> String { String(String.UnicodeScalarV
 /// What differs, a line an entry; nothing when the trees are the same.
 func differences(_ a: Snapshot, _ b: Snapshot, ignoring: (inout FileRecord) -> Void = { _ in }) -> [String] {
   Set(a.keys).union(b.keys).sorted().compactMap { path in
-    guard var left = a[path], var right = b[path] else { return "\(path) is only in \(a[path] == nil ? "the second" : "the first")" }
+    guard var left = a[path], var right = b[path] else {
+      return "\(path) is only in \(a[path] == nil ? "the second" : "the first")"
+    }
     ignoring(&left)
     ignoring(&right)
     return left == right ? nil : "\(path): \(left) | \(right)"

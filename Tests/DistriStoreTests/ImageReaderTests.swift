@@ -17,7 +17,8 @@ struct ForeignWriter: Sendable, CustomTestStringConvertible {
     if program == "mksquashfs" {
       try await run(program, [folder.string, image.string, "-noappend", "-no-progress", "-quiet"] + options)
     } else {
-      try await run(program, ["--pack-dir", folder.string, "--force", "--quiet", "--keep-xattr", "--keep-time"] + options + [image.string])
+      try await run(
+        program, ["--pack-dir", folder.string, "--force", "--quiet", "--keep-xattr", "--keep-time"] + options + [image.string])
     }
   }
 

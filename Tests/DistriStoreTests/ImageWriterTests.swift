@@ -267,7 +267,9 @@ struct ZeroTree: FileTree {
   }
 
   @Test func `times are clamped and the image is stamped`() async throws {
-    let entries = [try ListTree.file("old", time: 100), try ListTree.file("new", time: 9000), try ListTree.file("before", time: -5)]
+    let entries = [
+      try ListTree.file("old", time: 100), try ListTree.file("new", time: 9000), try ListTree.file("before", time: -5),
+    ]
     let tree = try write(entries, .init(modificationTime: 5000))
     #expect(tree["old"]?.modificationTime == 100)
     #expect(tree["new"]?.modificationTime == 5000)

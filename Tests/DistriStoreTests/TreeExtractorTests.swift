@@ -61,6 +61,21 @@ import Testing
     #expect(error?.description.contains("«null»") == true)
   }
 
+  @Test func `directories that an archive leaves out or names late are made`() throws {
+    let folder = try TemporaryDirectory()
+    var tar = TarBuilder()
+    tar.file("a/b/c", "c")
+    tar.file("a/d", "d")
+    tar.directory("a/", mode: 0o1700)
+    try write(tar.finished, to: folder.path.appending("archive"))
+    var tree = try ArchiveTree(path: folder.path.appending("archive"))
+    try TreeExtractor.extract(&tree, into: folder.path.appending("out"))
+    let out = try TreeSnapshot(directory: folder.path.appending("out"))
+    #expect(out.order.map(\.description) == [".", "a", "a/b", "a/b/c", "a/d"])
+    #expect(out["a"]?.entry.permissions == 0o1700 && out["a/b"]?.entry.permissions == 0o755)
+    #expect(out["a/b"]?.entry.modificationTime == 1_700_000_000)
+  }
+
   /// Each wants to change `outside/secret`, beside the directory that is extracted into.
   struct Attack: Sendable, CustomTestStringConvertible {
     var testDescription: String

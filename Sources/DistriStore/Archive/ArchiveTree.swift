@@ -5,8 +5,8 @@ import SystemPackage
 
 /// The entries of an archive: tar, zip, cpio or ar, compressed with gzip, bzip2, xz, lzma, lzip, zstd, lz4 or compress.
 ///
-/// Absolute names become relative; a name with `..` is an error. Directories that the archive leaves out are added before their
-/// first entry. A name may come twice, as in tar: the later one counts. Access control lists and file flags are not read. A cpio
+/// Absolute names become relative; a name with `..` is an error. Entries come as they are stored: their directories may be left out
+/// or come later, and a name may come twice, as in tar, where the later one counts. Access control lists and file flags are not read. A cpio
 /// archive with hard links is an error, since there the last name has the contents.
 public struct ArchiveTree: FileTree {
   /// What an archive may announce; it may be made to fill memory or disk.
@@ -29,11 +29,8 @@ public struct ArchiveTree: FileTree {
   private let reader: ArchiveReader
   private let strippedComponents: Int
   private let limits: Limits
-  private var directories: Set<TreePath> = [.root]
   private var entryCount = 0
   private var totalByteCount: UInt64 = 0
-  /// Entries read ahead, last first: an entry whose directories were left out is preceded by them.
-  private var pending: [TreeEntry] = []
   private var contentByteCount: UInt64 = 0
 
   /// Opens an archive; its format and compression are found by its contents.
@@ -63,19 +60,13 @@ public struct ArchiveTree: FileTree {
   /// - Throws: ``StoreError/invalidArchive(_:entry:reason:)`` that names the entry: damage, a name that leaves the tree, a limit;
   ///   ``StoreError/system(operation:path:_:)`` when the file cannot be read.
   public mutating func next() throws -> TreeEntry? {
-    if let entry = pending.popLast() { return started(entry) }
+    contentByteCount = 0
     while try reader.nextHeader() {
       entryCount += 1
       guard entryCount <= limits.entryCount else { throw reader.failure("the archive has more than \(limits.entryCount) entries") }
       guard let path = try path(of: reader.name) else { continue }
       if path.isRoot && entryCount > 1 { continue }
-      let entry = try entry(at: path)
-      addParents(of: entry)
-      if let parent = pending.popLast() {
-        pending.insert(entry, at: 0)
-        return started(parent)
-      }
-      return started(entry)
+      return try entry(at: path)
     }
     return nil
   }
@@ -85,22 +76,6 @@ public struct ArchiveTree: FileTree {
   /// - Throws: ``StoreError/invalidArchive(_:entry:reason:)`` for damage, a wrong checksum, or contents of another size than announced.
   public mutating func readContents(into output: inout OutputRawSpan) throws {
     try reader.readContents(into: &output, byteCount: contentByteCount)
-  }
-
-  private mutating func started(_ entry: TreeEntry) -> TreeEntry {
-    if case .directory = entry.kind { directories.insert(entry.path) }
-    if case .regular(let byteCount) = entry.kind { contentByteCount = byteCount } else { contentByteCount = 0 }
-    return entry
-  }
-
-  /// Puts the directories of the entry that did not come yet into `pending`.
-  private mutating func addParents(of entry: TreeEntry) {
-    var parent = entry.path.parent
-    while !directories.contains(parent) {
-      pending.append(
-        TreeEntry(path: parent, kind: .directory, permissions: 0o755, modificationTime: entry.modificationTime))
-      parent = parent.parent
-    }
   }
 
   /// Where an entry goes; nil when stripping leaves nothing of it.
@@ -127,6 +102,7 @@ public struct ArchiveTree: FileTree {
         throw reader.failure("the archive announces more than \(limits.byteCount) bytes")
       }
       totalByteCount += byteCount
+      contentByteCount = byteCount
     }
     guard let userID = UInt32(exactly: reader.userID), let groupID = UInt32(exactly: reader.groupID) else {
       throw reader.failure("its owner \(reader.userID):\(reader.groupID) is not within 32 bits")

@@ -131,8 +131,25 @@ public struct TreeExtractor {
 
   private mutating func parentHandle(of entry: TreeEntry) throws(StoreError) -> DirectoryHandle {
     let path = entry.path.parent
-    if path != parent.path { parent = (path, try open(path, for: entry)) }
+    if path != parent.path { parent = (path, try openOrMake(path, for: entry)) }
     return parent.handle
+  }
+
+  /// Opens the directory of an entry; makes it when the tree has left it out.
+  private mutating func openOrMake(_ path: TreePath, for entry: TreeEntry) throws(StoreError) -> DirectoryHandle {
+    do { return try open(path, for: entry) } catch .system(_, _, .noSuchFileOrDirectory) {}
+    var handle = root
+    for (depth, name) in path.components.enumerated() {
+      let place = TreePath(components: Array(path.components[...depth]))
+      if try handle.status(of: name) == nil {
+        let directory = TreeEntry(
+          path: place, kind: .directory, permissions: 0o755, modificationTime: entry.modificationTime)
+        try makeDirectory(name, in: handle, directory)
+        directories.append(directory)
+      }
+      handle = try open(place, for: entry)
+    }
+    return handle
   }
 
   private func open(_ path: TreePath, for entry: TreeEntry) throws(StoreError) -> DirectoryHandle {
@@ -140,8 +157,6 @@ public struct TreeExtractor {
       return try root.openDirectory(beneath: path)
     } catch .system(_, _, .tooManySymbolicLinkLevels) {
       throw refusal(entry, "a symbolic link is on the way to it")
-    } catch .system(_, _, .noSuchFileOrDirectory) {
-      throw refusal(entry, "its directory did not come before it")
     } catch .system(_, _, .notDirectory) {
       throw refusal(entry, "what should be its directory is none")
     }
@@ -202,7 +217,9 @@ public struct TreeExtractor {
     _ name: EntryName, in directory: DirectoryHandle, _ entry: TreeEntry, to target: TreePath
   ) throws(StoreError) {
     guard let old = target.name else { throw refusal(entry, "a hard link to the root") }
-    let source = try open(target.parent, for: entry)
+    guard let source = try? open(target.parent, for: entry) else {
+      throw refusal(entry, "a hard link to «\(target)», whose directory cannot be opened")
+    }
     // The set holds neither links nor directories, nor what was there before: nothing else can become a second name.
     guard let status = try source.status(of: old), made.contains(status.identity) else {
       throw refusal(entry, "a hard link to «\(target)», which is no file that came before it")
