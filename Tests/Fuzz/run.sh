@@ -2,18 +2,25 @@
 # SPDX-FileCopyrightText: The distri authors
 # SPDX-License-Identifier: Apache-2.0
 
-# run.sh [SWIFT [SECONDS]]: a short libFuzzer run of every parser; a crash leaves its input in .build-fuzz and fails.
+# run.sh [SWIFT [SECONDS]]: a short libFuzzer run of every parser. A crash, a hang or an excess of memory fails it and leaves its input in
+# .build-fuzz/<target>-*, to be tried again with `.build-fuzz/debug/fuzz <target> FILE`.
 set -euo pipefail
 cd "$(dirname "$0")"
 swift=${1:-swift} seconds=${2:-10}
 $swift build -Xswiftc -sanitize=fuzzer,address --scratch-path .build-fuzz
 export SWIFT_BACKTRACE=enable=no ASAN_OPTIONS=detect_leaks=0
 fuzz=.build-fuzz/debug/fuzz
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
 for target in $($fuzz --list); do
   corpus=.build-fuzz/corpus/$target
   mkdir -p "$corpus"
   $fuzz --seed "$target" "$corpus"
-  $fuzz "$target" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=1024 -max_len=65536 -artifact_prefix=.build-fuzz/ \
-    -verbosity=0 -print_final_stats=1 "$corpus" 2>&1 | grep -E 'ERROR|SUMMARY|number_of_executed_units|Test unit' || true
-  [ "${PIPESTATUS[0]}" = 0 ] || { echo "fuzz: $target failed" >&2; exit 1; }
+  if ! $fuzz "$target" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=1024 -max_len=65536 \
+    -artifact_prefix=".build-fuzz/$target-" "$corpus" >"$log" 2>&1; then
+    tail -n 40 "$log" >&2
+    echo "fuzz: $target failed" >&2
+    exit 1
+  fi
+  echo "fuzz: $target: $(grep -oE 'Done [0-9]+ runs in [0-9]+ second' "$log")s"
 done

@@ -1,0 +1,73 @@
+// SPDX-FileCopyrightText: The distri authors
+// SPDX-License-Identifier: Apache-2.0
+
+import DistriStore
+import Glibc
+import SystemPackage
+
+/// Good inputs to start from.
+func writeSeeds(of target: String, to folder: String) throws {
+  switch target {
+  case "name":
+    try write(Array("gcc-i686-amd64-8.2.0-3".utf8), folder + "/full")
+    try write(Array("../less-amd64-530-17/bin/less".utf8), folder + "/link")
+  case "metadata":
+    let text =
+      "runtime_dep: \"glibc-amd64-2.31-4\"\nruntime_union: <dir: \"lib/gio\" pkg: \"glib-amd64-2.64-3\">\nversion: \"4.9.3-9\"\n"
+    try write(Array(text.utf8), folder + "/metadata")
+    let package = RepositoryIndex.Package(
+      id: try PackageID(parsing: "a-amd64-1-1"), wellKnownPaths: ["bin/a"],
+      image: .init(byteCount: 1, sha256: Array(repeating: 0, count: 32)))
+    try write(try RepositoryIndex(packages: [package]).serialized(), folder + "/index")
+  case "image":
+    for (name, compression) in [("none", ImageWriter.Compression.none), ("zstd", .zstd(level: 3)), ("lz4", .lz4)] {
+      let path = FilePath(folder).appending(name)
+      let file = try FileDescriptor.open(
+        path, .readWrite, options: [.create, .truncate], permissions: [.ownerReadWrite, .groupRead, .otherRead])
+      defer { try? file.close() }
+      var tree = SmallTree()
+      _ = try ImageWriter(options: .init(compression: compression, blockSize: 4096)).write(&tree, to: file, path: path)
+    }
+  default: break
+  }
+}
+
+private func write(_ bytes: [UInt8], _ path: String) throws {
+  let file = try FileDescriptor.open(
+    FilePath(path), .writeOnly, options: [.create, .truncate], permissions: [.ownerReadWrite, .groupRead, .otherRead])
+  defer { try? file.close() }
+  try file.writeAll(bytes)
+}
+
+/// One entry of each kind.
+private struct SmallTree: FileTree {
+  private var entries: [TreeEntry]
+  private var rest = 0
+
+  init() {
+    func entry(_ path: String, _ kind: TreeEntry.Kind, _ attributes: [ExtendedAttribute] = []) -> TreeEntry? {
+      (try? TreePath(parsing: path)).map {
+        TreeEntry(path: $0, kind: kind, permissions: 0o755, extendedAttributes: attributes)
+      }
+    }
+    let attribute = ExtendedAttribute(name: Array("user.one".utf8), value: [1, 2, 3])
+    entries = [
+      entry("d", .directory), entry("d/empty", .regular(byteCount: 0)), entry("d/file", .regular(byteCount: 10_000), [attribute]),
+      entry("d/link", .symbolicLink(target: Array("file".utf8))), entry("d/null", .characterDevice(major: 1, minor: 3)),
+      entry("d/pipe", .fifo), entry("d/other", .hardLink(to: (try? TreePath(parsing: "d/file")) ?? .root)), entry("e", .directory),
+    ].compactMap { $0 }.reversed()
+  }
+
+  mutating func next() throws -> TreeEntry? {
+    let entry = entries.popLast()
+    if case .regular(let byteCount) = entry?.kind { rest = Int(byteCount) }
+    return entry
+  }
+
+  mutating func readContents(into output: inout OutputRawSpan) throws {
+    while rest > 0, output.freeCapacity > 0 {
+      output.append(UInt8(truncatingIfNeeded: rest &* 7), as: UInt8.self)
+      rest -= 1
+    }
+  }
+}

@@ -1,0 +1,73 @@
+// SPDX-FileCopyrightText: The distri authors
+// SPDX-License-Identifier: Apache-2.0
+
+import DistriStore
+import Glibc
+import SystemPackage
+
+/// One parser under test: takes any bytes, may throw, must not do anything else.
+typealias Target = @convention(c) (UnsafePointer<UInt8>?, Int) -> CInt
+
+nonisolated(unsafe) let targets: [String: Target] = [
+  "name": { data, size in
+    let text = String(decoding: bytes(data, size), as: UTF8.self)
+    if let id = try? PackageID(parsing: text) {
+      // What is accepted has one spelling and is a safe file name.
+      precondition((try? PackageID(parsing: id.description)) == id)
+      precondition(!id.description.contains("/") && id.imageFileName.utf8.count < 255)
+    }
+    _ = try? PackageQuery(parsingPath: text)
+    return 0
+  },
+  "metadata": { data, size in
+    if let metadata = try? PackageMetadata(textproto: bytes(data, size), subject: "fuzz") {
+      let again = try? PackageMetadata(textproto: Array(metadata.textproto.utf8), subject: "fuzz")
+      precondition(again?.textproto == metadata.textproto)
+    }
+    _ = try? RepositoryIndex(serialized: bytes(data, size), subject: "fuzz")
+    return 0
+  },
+  "image": { data, size in
+    try? walkImage(bytes(data, size))
+    return 0
+  },
+]
+
+private func bytes(_ data: UnsafePointer<UInt8>?, _ size: Int) -> [UInt8] {
+  Array(UnsafeBufferPointer(start: data, count: size))
+}
+
+/// Reads all of an image, up to what a small one can hold: an image may well say that it has a file of terabytes.
+private func walkImage(_ bytes: [UInt8]) throws {
+  let file = try FileDescriptor.open(
+    "/dev/shm", .readWrite, options: FileDescriptor.OpenOptions(rawValue: 0o20200000), permissions: .ownerReadWrite)
+  defer { try? file.close() }
+  try file.writeAll(bytes)
+  let image = try PackageImage(descriptor: file, path: "fuzz", cache: BlockCache(byteLimit: 1 << 20))
+  var pending = [image.root]
+  var budget = 4 << 20
+  var count = 0
+  while let node = pending.popLast(), count < 2000, budget > 0 {
+    count += 1
+    guard let attributes = try? image.attributes(of: node) else { continue }
+    _ = try? image.extendedAttributes(of: node)
+    _ = try? image.storedRun(of: node)
+    switch attributes.kind {
+    case .directory:
+      guard let entries = try? image.entries(of: node) else { continue }
+      for entry in entries.prefix(100) {
+        pending.append(entry.node)
+        if let found = try? image.lookUp(entry.name, in: node) { _ = found }
+      }
+    case .regular:
+      let chunk = try? [UInt8](unsafeUninitializedCapacity: 65536) { buffer, count in
+        var output = OutputRawSpan(buffer: UnsafeMutableRawBufferPointer(buffer), initializedCount: 0)
+        try image.read(node, at: attributes.byteCount / 2, into: &output)
+        count = output.finalize(for: UnsafeMutableRawBufferPointer(buffer))
+      }
+      budget -= chunk?.count ?? 4096
+    case .symbolicLink: _ = try? image.symbolicLinkTarget(of: node)
+    default: break
+    }
+  }
+}
