@@ -81,15 +81,19 @@ package final class RootedDirectory: Sendable {
   func createFile(
     _ name: EntryName, holding bytes: [UInt8], like attributes: PackageImage.Attributes
   ) throws(RepositoryError) {
-    let temporary = Array(".distri-\(String(UInt64.random(in: .min ... .max), radix: 36))".utf8)
-    let raw = unsafe withCString(temporary) {
-      unsafe clinux_openat_beneath(descriptor.rawValue, $0, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600, 0)
+    // A file without a name leaves nothing behind when we are killed. Not all file systems have that.
+    var temporary: [UInt8]?
+    var raw = open(Array(".".utf8), O_WRONLY | clinux_o_tmpfile())
+    if raw < 0, errno == EOPNOTSUPP || errno == EISDIR {
+      let name = Array(".distri-\(String(UInt64.random(in: .min ... .max), radix: 36))".utf8)
+      raw = open(name, O_WRONLY | O_CREAT | O_EXCL)
+      temporary = name
     }
     guard raw >= 0 else { throw failure("create", name) }
     let file = FileDescriptor(rawValue: raw)
     defer {
       try? file.close()
-      _ = unsafe withCString(temporary) { unsafe unlinkat(descriptor.rawValue, $0, 0) }
+      if let temporary { _ = unsafe withCString(temporary) { unsafe unlinkat(descriptor.rawValue, $0, 0) } }
     }
     do {
       try file.writeAll(bytes)
@@ -97,12 +101,14 @@ package final class RootedDirectory: Sendable {
     } catch {
       throw .system(operation: "write", path: place(name), error as? Errno ?? .ioError)
     }
-    let result = unsafe withCString(temporary) { temporary in
-      unsafe withCString(name.bytes) {
-        unsafe clinux_rename_noreplace(descriptor.rawValue, temporary, descriptor.rawValue, $0)
-      }
+    let result = unsafe withCString(Array("/proc/self/fd/\(raw)".utf8)) { source in
+      unsafe withCString(name.bytes) { unsafe linkat(AT_FDCWD, source, descriptor.rawValue, $0, AT_SYMLINK_FOLLOW) }
     }
-    guard result == 0 || errno == EEXIST else { throw failure("rename", name) }
+    guard result == 0 || errno == EEXIST else { throw failure("link", name) }
+  }
+
+  private func open(_ name: [UInt8], _ flags: Int32) -> Int32 {
+    unsafe withCString(name) { unsafe clinux_openat_beneath(descriptor.rawValue, $0, flags | O_CLOEXEC, 0o600, 0) }
   }
 
   private func setAttributes(of file: FileDescriptor, like attributes: PackageImage.Attributes) throws {

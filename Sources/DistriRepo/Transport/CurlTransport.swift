@@ -48,6 +48,9 @@ public final class CurlTransport: Transport {
 
   deinit { engine.stop() }
 
+  /// Makes up to ``Options/maximumAttempts`` attempts; waits while the host is busy with other transfers.
+  ///
+  /// - Throws: as ``Transport/download(_:into:)``; ``RepositoryError/invalidURL(_:)`` for other schemes than HTTP and HTTPS.
   @discardableResult
   public func download(_ request: TransferRequest, into sink: any TransferSink) async throws -> TransferResponse {
     guard request.url.isHTTP else { throw RepositoryError.invalidURL(request.url) }

@@ -12,6 +12,9 @@ public struct FileTransport: Transport {
   /// Makes a transport.
   public init() {}
 
+  /// Reads the file in the task that calls.
+  ///
+  /// - Throws: as ``Transport/download(_:into:)``; ``RepositoryError/system(operation:path:_:)``.
   @discardableResult
   public func download(_ request: TransferRequest, into sink: any TransferSink) async throws -> TransferResponse {
     let path = try Self.path(of: request.url)
@@ -74,6 +77,9 @@ public struct StandardTransport: Transport {
   /// - Throws: as ``CurlTransport/init(options:)``.
   public init(options: CurlTransport.Options = .init()) throws(RepositoryError) { http = try CurlTransport(options: options) }
 
+  /// Leaves it to the one that the scheme calls for.
+  ///
+  /// - Throws: as ``CurlTransport`` and ``FileTransport``.
   @discardableResult
   public func download(_ request: TransferRequest, into sink: any TransferSink) async throws -> TransferResponse {
     if request.url.isHTTP { return try await http.download(request, into: sink) }

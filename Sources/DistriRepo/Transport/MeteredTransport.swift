@@ -17,6 +17,7 @@ public struct MeteredTransport: Transport {
     self.onBytes = onBytes
   }
 
+  /// As the other transport.
   @discardableResult
   public func download(_ request: TransferRequest, into sink: any TransferSink) async throws -> TransferResponse {
     try await base.download(request, into: MeteredSink(sink, onBytes))

@@ -23,6 +23,7 @@ struct DistriFetch: ParsableCommand {
 }
 
 extension RepositoryError: ExitStatusProviding {
+  /// The status with which the tool ends.
   public var exitStatus: ExitCode {
     switch self {
     case .notFound, .unresolved: ExitStatus.notFound

@@ -6,14 +6,22 @@ import Foundation
 import SystemPackage
 import Testing
 
-extension CurlTransport {
+extension CurlTransport.Options {
   /// Gives up as fast as libcurl can.
-  static func impatient(attempts: Int = 1, perHost: Int = 8) throws -> CurlTransport {
-    var options = Options()
+  static var impatient: Self {
+    var options = Self()
     options.slownessTimeLimit = .seconds(1)
     options.connectTimeLimit = .seconds(2)
-    options.maximumAttempts = attempts
+    options.maximumAttempts = 1
     options.retryDelay = .milliseconds(1)
+    return options
+  }
+}
+
+extension CurlTransport {
+  static func impatient(attempts: Int = 1, perHost: Int = 8) throws -> CurlTransport {
+    var options = Options.impatient
+    options.maximumAttempts = attempts
     options.maximumTransfersPerHost = perHost
     return try CurlTransport(options: options)
   }
@@ -22,12 +30,14 @@ extension CurlTransport {
 /// Bytes that look random and are the same in each run.
 func noise(_ count: Int, seed: UInt64 = 1) -> [UInt8] {
   var state = seed &* 0x9e37_79b9_7f4a_7c15 | 1
-  return (0..<count).map { _ in
+  var words = [UInt64](repeating: 0, count: count / 8 + 1)
+  for index in words.indices {
     state ^= state << 13
     state ^= state >> 7
     state ^= state << 17
-    return UInt8(truncatingIfNeeded: state >> 32)
+    words[index] = state
   }
+  return words.withUnsafeBytes { Array($0.prefix(count)) }
 }
 
 /// Runs a program and gives what it writes to its standard output.
