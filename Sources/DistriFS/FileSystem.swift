@@ -13,34 +13,34 @@ public protocol FileSystem: Sendable {
   /// The entry of a directory.
   ///
   /// - Throws: `ENOENT` when there is none. The kernel remembers both answers until a ``FileSystemChange`` says otherwise.
-  func lookUp(_ name: EntryName, in directory: Inode) throws(FileSystemFailure) -> Attributes
+  func lookUp(_ name: EntryName, in directory: NodeID) throws(FileSystemFailure) -> Attributes
   /// What `lstat` says of a file.
-  func attributes(of inode: Inode) throws(FileSystemFailure) -> Attributes
+  func attributes(of inode: NodeID) throws(FileSystemFailure) -> Attributes
   /// Gives a directory's entries that come after the cookie to `emit`, with the cookie of each, until it returns false. `.` and `..`
   /// are not among them.
   ///
   /// Cookies are positions: above 0, below 2^62, in the order of the listing, and good for as long as the directory exists.
   func entries(
-    of directory: Inode, after cookie: UInt64, _ emit: (EntryName, Attributes, UInt64) -> Bool
+    of directory: NodeID, after cookie: UInt64, _ emit: (EntryName, Attributes, UInt64) -> Bool
   ) throws(FileSystemFailure)
   /// Appends `count` bytes of a regular file from `offset` on, in bytes; fewer only at its end.
-  func read(_ file: Inode, at offset: UInt64, count: Int, into reply: inout ReplyBuffer) throws(FileSystemFailure)
+  func read(_ file: NodeID, at offset: UInt64, count: Int, into reply: inout ReplyBuffer) throws(FileSystemFailure)
   /// Appends the target of a symbolic link, raw bytes without a NUL at the end.
-  func symbolicLinkTarget(of link: Inode, into reply: inout ReplyBuffer) throws(FileSystemFailure)
+  func symbolicLinkTarget(of link: NodeID, into reply: inout ReplyBuffer) throws(FileSystemFailure)
   /// All extended attributes of a file, names with their namespace.
-  func extendedAttributes(of inode: Inode) throws(FileSystemFailure) -> [ExtendedAttribute]
+  func extendedAttributes(of inode: NodeID) throws(FileSystemFailure) -> [ExtendedAttribute]
   /// How large the file system is, for `statfs`.
   var capacity: FileSystemCapacity { get }
   /// The kernel has dropped as many references to the inode as it was given by ``lookUp(_:in:)`` and
   /// ``entries(of:after:_:)`` (one for each entry that was emitted and taken). What counts can free what nobody uses any more.
-  func forget(_ inode: Inode, lookups: UInt64)
+  func forget(_ inode: NodeID, lookups: UInt64)
 }
 
 extension FileSystem {
   /// Nothing is known.
   public var capacity: FileSystemCapacity { FileSystemCapacity(byteCount: 0, fileCount: 0) }
   /// Does nothing.
-  public func forget(_ inode: Inode, lookups: UInt64) {}
+  public func forget(_ inode: NodeID, lookups: UInt64) {}
 }
 
 /// A file system that changes while it is mounted. The mount drops what the kernel remembers of the changed names, and nothing else.
@@ -59,13 +59,13 @@ public protocol ChangeSubscription: Sendable {
 /// What the kernel has to forget.
 public enum FileSystemChange: Sendable, Hashable {
   /// The name now stands for another file, or for none, or for the first time for one.
-  case entry(EntryName, in: Inode)
+  case entry(EntryName, in: NodeID)
   /// The list of entries and the times of a directory.
-  case directory(Inode)
+  case directory(NodeID)
 }
 
 /// The number of a file, unique within a mount for as long as it lives.
-public struct Inode: Sendable, Hashable, CustomStringConvertible {
+public struct NodeID: Sendable, Hashable, CustomStringConvertible {
   /// The number, also `st_ino`.
   public let number: UInt64
 
@@ -73,7 +73,7 @@ public struct Inode: Sendable, Hashable, CustomStringConvertible {
   public init(_ number: UInt64) { self.number = number }
 
   /// Where a mount starts.
-  public static let root = Inode(1)
+  public static let root = NodeID(1)
 
   /// The number in hexadecimal.
   public var description: String { "0x" + String(number, radix: 16) }
@@ -82,7 +82,7 @@ public struct Inode: Sendable, Hashable, CustomStringConvertible {
 /// What `lstat` says of a file.
 public struct Attributes: Sendable, Hashable {
   /// Which file.
-  public var inode: Inode
+  public var inode: NodeID
   /// What it is.
   public var kind: PackageImage.Kind
   /// The low twelve bits of the mode.
@@ -107,7 +107,7 @@ public struct Attributes: Sendable, Hashable {
 
   /// Makes attributes.
   public init(
-    inode: Inode, kind: PackageImage.Kind, permissions: UInt16, userID: UInt32 = 0, groupID: UInt32 = 0, linkCount: UInt32 = 1,
+    inode: NodeID, kind: PackageImage.Kind, permissions: UInt16, userID: UInt32 = 0, groupID: UInt32 = 0, linkCount: UInt32 = 1,
     byteCount: UInt64 = 0, modificationTime: Int64 = 0
   ) {
     self.inode = inode

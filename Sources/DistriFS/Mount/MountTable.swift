@@ -41,7 +41,8 @@ public struct MountTable: Sendable {
       let fields = line.split(separator: UInt8(ascii: " "))
       guard let dash = fields.firstIndex(of: [UInt8(ascii: "-")]), dash >= 6, dash + 2 < fields.count else { return nil }
       return Entry(
-        mountPoint: FilePath(Self.unescaped(fields[4])), type: Self.unescaped(fields[dash + 1]), source: Self.unescaped(fields[dash + 2]),
+        mountPoint: FilePath(Self.unescaped(fields[4])), type: Self.unescaped(fields[dash + 1]),
+        source: Self.unescaped(fields[dash + 2]),
         device: Self.unescaped(fields[2]))
     }
   }

@@ -64,7 +64,7 @@ final class ExchangeDirectory: Sendable {
   }
 
   /// The directory's inode.
-  var inode: Inode { InodeCodec.directory(number) }
+  var inode: NodeID { InodeCodec.directory(number) }
 
   /// The entry of a name.
   func entry(named name: EntryName) -> Entry? {
@@ -85,7 +85,7 @@ final class ExchangeDirectory: Sendable {
   }
 
   /// An entry's inode.
-  func inode(of entry: Entry) -> Inode {
+  func inode(of entry: Entry) -> NodeID {
     switch entry.content {
     case .directory(let number): InodeCodec.directory(number)
     case .link: InodeCodec.link(directory: number, entry: entry.number)

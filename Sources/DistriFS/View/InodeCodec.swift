@@ -35,27 +35,27 @@ enum InodeCodec {
   private static let localMask: UInt64 = (1 << 44) - 1
 
   /// An exchange directory's inode.
-  static func directory(_ number: UInt32) -> Inode {
-    number == rootDirectory ? .root : Inode(UInt64(number) << 24)
+  static func directory(_ number: UInt32) -> NodeID {
+    number == rootDirectory ? .root : NodeID(UInt64(number) << 24)
   }
 
   /// A link's inode.
-  static func link(directory: UInt32, entry: UInt32) -> Inode { Inode(UInt64(directory) << 24 | (UInt64(entry) &+ 1)) }
+  static func link(directory: UInt32, entry: UInt32) -> NodeID { NodeID(UInt64(directory) << 24 | (UInt64(entry) &+ 1)) }
 
   /// The inode of a package's own directory.
-  static func package(_ number: UInt32) -> Inode { Inode(UInt64(number) << 44 | localMask) }
+  static func package(_ number: UInt32) -> NodeID { NodeID(UInt64(number) << 44 | localMask) }
 
   /// A file's inode; nil when the image has more than 2 GiB of inodes.
-  static func file(package: UInt32, _ node: PackageImage.Node) -> Inode? {
+  static func file(package: UInt32, _ node: PackageImage.Node) -> NodeID? {
     let block = node.reference >> 16
     let offset = node.reference & 0xffff
     guard block < 1 << 31, offset < 1 << 13 else { return nil }
     let local = block << 13 | offset
-    return local == localMask ? nil : Inode(UInt64(package) << 44 | local)
+    return local == localMask ? nil : NodeID(UInt64(package) << 44 | local)
   }
 
   /// What the kernel means; nil for a number that was never given out.
-  static func meaning(of inode: Inode) -> Meaning? {
+  static func meaning(of inode: NodeID) -> Meaning? {
     if inode == .root { return .root }
     let package = UInt32(truncatingIfNeeded: inode.number >> 44)
     let local = inode.number & localMask

@@ -8,7 +8,7 @@ extension PackageFileSystem {
   /// The extended attribute of the view's root that says how the mount is: a line for each fact, fields separated by tabs. Extension.
   public static let statusAttribute = "user.distri.status"
 
-  public func lookUp(_ name: EntryName, in directory: Inode) throws(FileSystemFailure) -> Attributes {
+  public func lookUp(_ name: EntryName, in directory: NodeID) throws(FileSystemFailure) -> Attributes {
     let view = view
     let found: Attributes
     switch try place(of: directory, in: view) {
@@ -35,7 +35,7 @@ extension PackageFileSystem {
     return found
   }
 
-  public func attributes(of inode: Inode) throws(FileSystemFailure) -> Attributes {
+  public func attributes(of inode: NodeID) throws(FileSystemFailure) -> Attributes {
     let view = view
     switch try place(of: inode, in: view) {
     case .root(let exchange):
@@ -52,7 +52,7 @@ extension PackageFileSystem {
   }
 
   public func entries(
-    of directory: Inode, after cookie: UInt64, _ emit: (EntryName, Attributes, UInt64) -> Bool
+    of directory: NodeID, after cookie: UInt64, _ emit: (EntryName, Attributes, UInt64) -> Bool
   ) throws(FileSystemFailure) {
     let view = view
     func counted(_ name: EntryName, _ attributes: Attributes, _ cookie: UInt64) -> Bool {
@@ -81,7 +81,7 @@ extension PackageFileSystem {
   }
 
   public func read(
-    _ file: Inode, at offset: UInt64, count: Int, into reply: inout ReplyBuffer
+    _ file: NodeID, at offset: UInt64, count: Int, into reply: inout ReplyBuffer
   ) throws(FileSystemFailure) {
     guard case .file(let package, .some(let node)) = try place(of: file, in: view) else { throw .errno(.isDirectory) }
     let (image, run) = try answer(package) { image throws(StoreError) in
@@ -104,7 +104,7 @@ extension PackageFileSystem {
     }
   }
 
-  public func symbolicLinkTarget(of link: Inode, into reply: inout ReplyBuffer) throws(FileSystemFailure) {
+  public func symbolicLinkTarget(of link: NodeID, into reply: inout ReplyBuffer) throws(FileSystemFailure) {
     switch try place(of: link, in: view) {
     case .link(let directory, let entry): reply.append(directory.target(of: entry))
     case .file(let package, .some(let node)):
@@ -113,7 +113,7 @@ extension PackageFileSystem {
     }
   }
 
-  public func extendedAttributes(of inode: Inode) throws(FileSystemFailure) -> [ExtendedAttribute] {
+  public func extendedAttributes(of inode: NodeID) throws(FileSystemFailure) -> [ExtendedAttribute] {
     switch try place(of: inode, in: view) {
     case .root: return [ExtendedAttribute(name: Array(Self.statusAttribute.utf8), value: status)]
     case .file(let package, let node):
@@ -153,7 +153,7 @@ extension PackageFileSystem {
   /// What an inode is.
   ///
   /// - Throws: `ESTALE` for what has gone: the kernel then looks the name up again.
-  private func place(of inode: Inode, in view: View) throws(FileSystemFailure) -> Place {
+  private func place(of inode: NodeID, in view: View) throws(FileSystemFailure) -> Place {
     switch InodeCodec.meaning(of: inode) {
     case .root: if let root = view.root { return .root(root) }
     case .directory(let number): if let directory = view.directory(numbered: number) { return .directory(directory) }

@@ -161,7 +161,7 @@ public final class PackageFileSystem: LiveFileSystem {
   }
 
   /// Counts down; a package that has gone from the store is closed with its last user.
-  public func forget(_ inode: Inode, lookups: UInt64) {
+  public func forget(_ inode: NodeID, lookups: UInt64) {
     let view = view
     guard let number = Self.packageNumber(of: inode), let package = view.package(numbered: number) else { return }
     let left = package.lookups.subtract(Int64(clamping: lookups), ordering: .relaxed).newValue
@@ -170,12 +170,12 @@ public final class PackageFileSystem: LiveFileSystem {
   }
 
   /// Notes that the kernel holds one more reference.
-  func count(_ inode: Inode, in view: View) {
+  func count(_ inode: NodeID, in view: View) {
     guard let number = Self.packageNumber(of: inode) else { return }
     view.package(numbered: number)?.lookups.add(1, ordering: .relaxed)
   }
 
-  private static func packageNumber(of inode: Inode) -> UInt32? {
+  private static func packageNumber(of inode: NodeID) -> UInt32? {
     switch InodeCodec.meaning(of: inode) {
     case .package(let number), .file(let number, _): number
     default: nil

@@ -50,7 +50,9 @@ struct ViewBuilder {
   private func slots(for shown: [MountedPackage]) -> [View.Slot?] {
     // What went with the view before last and is not in use can go.
     var slots = (previous?.slots ?? [nil]).map { slot in
-      slot.flatMap { $0.isShown || $0.package.lookups.load(ordering: .relaxed) > 0 ? View.Slot(package: $0.package, isShown: false) : nil }
+      slot.flatMap {
+        $0.isShown || $0.package.lookups.load(ordering: .relaxed) > 0 ? View.Slot(package: $0.package, isShown: false) : nil
+      }
     }
     for package in shown {
       let number = Int(package.number)

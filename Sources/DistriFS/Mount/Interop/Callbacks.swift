@@ -29,13 +29,13 @@ enum Callbacks {
     unsafe table.forget = { @Sendable request, inode, count in
       guard let request = unsafe Request(request) else { return }
       request.serve { fileSystem, request in
-        fileSystem.forget(Inode(inode), lookups: count)
+        fileSystem.forget(NodeID(inode), lookups: count)
         request.replyNone()
       }
     }
     unsafe table.forget_multi = { @Sendable request, count, items in
       guard let request = unsafe Request(request) else { return }
-      let forgotten = unsafe UnsafeBufferPointer(start: items, count: count).map { (Inode($0.ino), $0.nlookup) }
+      let forgotten = unsafe UnsafeBufferPointer(start: items, count: count).map { (NodeID($0.ino), $0.nlookup) }
       request.serve { fileSystem, request in
         for (inode, lookups) in forgotten { fileSystem.forget(inode, lookups: lookups) }
         request.replyNone()
@@ -67,7 +67,7 @@ enum Callbacks {
       }
       request.serve { fileSystem, request throws(FileSystemFailure) in
         do throws(FileSystemFailure) {
-          let attributes = try fileSystem.lookUp(name, in: Inode(parent))
+          let attributes = try fileSystem.lookUp(name, in: NodeID(parent))
           if !request.reply(entry: attributes) { fileSystem.forget(attributes.inode, lookups: 1) }
         } catch .errno(.noSuchFileOrDirectory) {
           request.replyAbsent()
@@ -77,14 +77,14 @@ enum Callbacks {
     unsafe table.getattr = { @Sendable request, inode, _ in
       guard let request = unsafe Request(request) else { return }
       request.serve { fileSystem, request throws(FileSystemFailure) in
-        request.reply(attributes: try fileSystem.attributes(of: Inode(inode)))
+        request.reply(attributes: try fileSystem.attributes(of: NodeID(inode)))
       }
     }
     unsafe table.readlink = { @Sendable request, inode in
       guard let request = unsafe Request(request) else { return }
       request.serve { fileSystem, request throws(FileSystemFailure) in
         var buffer = ReplyBuffer()
-        try fileSystem.symbolicLinkTarget(of: Inode(inode), into: &buffer)
+        try fileSystem.symbolicLinkTarget(of: NodeID(inode), into: &buffer)
         guard buffer.byteCount < 4096 else { throw .errno(.fileNameTooLong) }
         request.reply(buffer)
       }
@@ -95,7 +95,7 @@ enum Callbacks {
     unsafe table.readdirplus = { @Sendable request, inode, size, offset, _ in
       guard let request = unsafe Request(request) else { return }
       request.serve { fileSystem, request throws(FileSystemFailure) in
-        try request.replyListing(of: Inode(inode), from: UInt64(clamping: offset), byteCount: size, fileSystem)
+        try request.replyListing(of: NodeID(inode), from: UInt64(clamping: offset), byteCount: size, fileSystem)
       }
     }
   }
@@ -110,7 +110,7 @@ enum Callbacks {
       request.serve { fileSystem, request throws(FileSystemFailure) in
         var buffer = ReplyBuffer()
         let count = min(size, Callbacks.maximumReadByteCount)
-        try fileSystem.read(Inode(inode), at: UInt64(clamping: offset), count: count, into: &buffer)
+        try fileSystem.read(NodeID(inode), at: UInt64(clamping: offset), count: count, into: &buffer)
         guard buffer.byteCount <= count else { throw .errno(.ioError) }
         request.reply(buffer)
       }
@@ -119,7 +119,7 @@ enum Callbacks {
       guard let request = unsafe Request(request), let name = unsafe name else { return }
       let wanted = unsafe Array(UnsafeRawBufferPointer(start: name, count: strlen(name)))
       request.serve { fileSystem, request throws(FileSystemFailure) in
-        let attributes = try fileSystem.extendedAttributes(of: Inode(inode))
+        let attributes = try fileSystem.extendedAttributes(of: NodeID(inode))
         guard let attribute = attributes.first(where: { $0.name == wanted }) else { throw .errno(.noData) }
         request.reply(attributeValue: attribute.value, capacity: size)
       }
@@ -128,7 +128,7 @@ enum Callbacks {
       guard let request = unsafe Request(request) else { return }
       request.serve { fileSystem, request throws(FileSystemFailure) in
         var names: [UInt8] = []
-        for attribute in try fileSystem.extendedAttributes(of: Inode(inode)) { names += attribute.name + [0] }
+        for attribute in try fileSystem.extendedAttributes(of: NodeID(inode)) { names += attribute.name + [0] }
         request.reply(attributeValue: names, capacity: size)
       }
     }

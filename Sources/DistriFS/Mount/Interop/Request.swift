@@ -95,7 +95,7 @@ import SystemPackage
 
   /// A page of a listing: `.` and `..` have the offsets 1 and 2, the file system's cookies come after them.
   func replyListing(
-    of directory: Inode, from offset: UInt64, byteCount: Int, _ fileSystem: any FileSystem
+    of directory: NodeID, from offset: UInt64, byteCount: Int, _ fileSystem: any FileSystem
   ) throws(FileSystemFailure) {
     var page = unsafe DirectoryPage(request: handle, byteCount: byteCount)
     if offset < 1, !page.append(".", inode: directory, offset: 1) { return reply(error: .invalidArgument) }
@@ -135,7 +135,7 @@ let withoutEnd: Double = 1e9
   }
 
   /// An entry that the kernel looks up when it is asked for it.
-  mutating func append(_ name: String, inode: Inode?, offset: UInt64) -> Bool {
+  mutating func append(_ name: String, inode: NodeID?, offset: UInt64) -> Bool {
     var entry = fuse_entry_param()
     entry.attr.st_ino = ino_t(inode?.number ?? 0xffff_ffff)
     entry.attr.st_mode = S_IFDIR

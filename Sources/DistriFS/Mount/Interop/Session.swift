@@ -49,17 +49,9 @@ import SystemPackage
 
   /// Starts to answer, and returns when the kernel has been greeted.
   func start() async throws(MountError) {
-    var thread = pthread_t()
-    let box = unsafe Unmanaged.passRetained(self)
-    let status = unsafe pthread_create(&thread, nil, { @Sendable argument in
-      if let argument = unsafe argument { unsafe Unmanaged<Session>.fromOpaque(argument).takeRetainedValue().loop() }
-      return nil
-    }, box.toOpaque())
-    guard status == 0 else {
-      unsafe box.release()
-      throw .system(operation: "start a thread for", path: mountPoint, Errno(rawValue: status))
+    guard SystemCalls.detachThread({ [self] in loop() }) else {
+      throw .system(operation: "start a thread for", path: mountPoint, .resourceTemporarilyUnavailable)
     }
-    pthread_detach(thread)
     await context.started.waitUninterrupted()
     if context.ended.isOpen { throw .refused(mountPoint, reason: LibraryLog.last) }
     if let entry = try MountTable.current().entry(at: mountPoint) { device.withLock { $0 = entry.device } }
@@ -101,15 +93,29 @@ import SystemPackage
   /// Answers what has been read, ends the threads, unmounts.
   func stop() async {
     unsafe fuse_session_exit(handle)
-    // Threads look at that between requests only. The kernel answers this notification with a request, which wakes one of them.
-    _ = unsafe fuse_lowlevel_notify_retrieve(handle, fuse_ino_t(FUSE_ROOT_ID), 0, 0, nil)
+    wakeThread()
     await context.ended.waitUninterrupted()
     await context.close()
+    if isStillMounted { unsafe fuse_session_unmount(handle) }
+  }
+
+  /// Whether the mount is ours that is seen at the mount point: somebody else may have unmounted it, and mounted something else there.
+  private var isStillMounted: Bool {
     let device = device.withLock { $0 }
-    // Somebody else may have unmounted, and mounted something else there.
-    if let entry = try? MountTable.current().entry(at: mountPoint), entry.device == device || device.isEmpty {
-      unsafe fuse_session_unmount(handle)
+    guard let entry = try? MountTable.current().entry(at: mountPoint) else { return false }
+    return entry.device == device || device.isEmpty && entry.isOurs
+  }
+
+  /// Threads wait in a read of the kernel's next request, and look only between requests whether it is over: so there must be one.
+  private func wakeThread() {
+    guard isStillMounted else {
+      // Detached by somebody, but in use. Where this is not possible, the threads end when the last user does.
+      let minor = device.withLock { String($0.drop { $0 != ":" }.dropFirst()) }
+      try? SystemCalls.write("1\n", to: FilePath("/sys/fs/fuse/connections/\(minor)/abort"))
+      return
     }
+    // On a thread of its own: if the threads have just seen that it is over, the question is answered only when the session is closed.
+    SystemCalls.detachThread { [mountPoint] in SystemCalls.askCapacity(of: mountPoint) }
   }
 
   private static func optionText(_ options: MountOptions) -> String {

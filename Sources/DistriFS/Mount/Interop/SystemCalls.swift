@@ -55,6 +55,31 @@ enum SystemCalls {
   /// Whether this process may mount by itself.
   static var isRoot: Bool { geteuid() == 0 }
 
+  /// statvfs(3), for the question alone.
+  static func askCapacity(of path: FilePath) {
+    var result = statvfs()
+    _ = unsafe path.withPlatformString { unsafe statvfs($0, &result) }
+  }
+
+  /// Runs the body on a thread of its own, which may block for as long as it likes. False when the system has no more threads.
+  @discardableResult
+  static func detachThread(_ body: @escaping @Sendable () -> Void) -> Bool {
+    final class Box: Sendable {
+      let body: @Sendable () -> Void
+      init(_ body: @escaping @Sendable () -> Void) { self.body = body }
+    }
+    var thread = pthread_t()
+    let box = unsafe Unmanaged.passRetained(Box(body))
+    let status = unsafe pthread_create(
+      &thread, nil,
+      { @Sendable argument in
+        if let argument = unsafe argument { unsafe Unmanaged<Box>.fromOpaque(argument).takeRetainedValue().body() }
+        return nil
+      }, box.toOpaque())
+    if status == 0 { pthread_detach(thread) } else { unsafe box.release() }
+    return status == 0
+  }
+
   /// umount2(2) for root, fusermount3 for others.
   static func unmount(_ path: FilePath, lazily: Bool) throws(Errno) {
     guard isRoot else { return try unmountByHelper(path, lazily: lazily) }
@@ -65,7 +90,7 @@ enum SystemCalls {
   private static func unmountByHelper(_ path: FilePath, lazily: Bool) throws(Errno) {
     let words = ["fusermount3", "-u", "-q"] + (lazily ? ["-z"] : []) + ["--", path.string]
     let arguments = unsafe words.map { unsafe strdup($0) }
-    defer { for unsafe word in unsafe arguments { unsafe free(word) } }
+    defer { for unsafeword in unsafe arguments { unsafe free(word) } }
     var child: pid_t = 0
     let status = unsafe posix_spawnp(&child, "fusermount3", nil, nil, arguments + [nil], environ)
     guard status == 0 else { throw Errno(rawValue: status) }

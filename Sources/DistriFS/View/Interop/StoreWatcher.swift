@@ -50,10 +50,12 @@ final class StoreWatcher: Sendable {
     sender = FileDescriptor(rawValue: ends[1])
     var thread = pthread_t()
     let box = unsafe Unmanaged.passRetained(state)
-    let status = unsafe pthread_create(&thread, nil, { @Sendable argument in
-      if let argument = unsafe argument { StoreWatcher.run(unsafe Unmanaged<State>.fromOpaque(argument).takeRetainedValue()) }
-      return nil
-    }, box.toOpaque())
+    let status = unsafe pthread_create(
+      &thread, nil,
+      { @Sendable argument in
+        if let argument = unsafe argument { StoreWatcher.run(unsafe Unmanaged<State>.fromOpaque(argument).takeRetainedValue()) }
+        return nil
+      }, box.toOpaque())
     guard status == 0 else {
       unsafe box.release()
       try? sender.close()

@@ -1,0 +1,91 @@
+// SPDX-FileCopyrightText: The distri authors
+// SPDX-License-Identifier: Apache-2.0
+
+import DistriStore
+import Foundation
+import SystemPackage
+import TestSupport
+
+/// A store of a test's own, filled with images that mksquashfs makes.
+public final class TestStore: Sendable {
+  private let directory: FilePath
+  /// The store's directory.
+  public let path: FilePath
+  /// An empty directory beside the store.
+  public let mountPoint: FilePath
+
+  public init() throws {
+    directory = FilePath(FileManager.default.temporaryDirectory.path).appending("distri-test-\(UUID().uuidString)")
+    path = directory.appending("store")
+    mountPoint = directory.appending("ro")
+    for folder in [path, mountPoint] {
+      try FileManager.default.createDirectory(atPath: folder.string, withIntermediateDirectories: true)
+    }
+  }
+
+  deinit { try? FileManager.default.removeItem(atPath: directory.string) }
+
+  /// A name beside the store.
+  public func file(_ name: String) -> FilePath { directory.appending(name) }
+
+  /// Makes the image of a package beside the store: of paths and contents, a content that starts with `->` being a link's target.
+  @discardableResult
+  public func makeImage(_ package: String, _ files: [String: String], options: [String] = []) async throws -> FilePath {
+    let tree = file("tree-\(package)")
+    for (name, contents) in files {
+      let target = tree.appending(name).string
+      let parent = FilePath(target).removingLastComponent().string
+      try FileManager.default.createDirectory(atPath: parent, withIntermediateDirectories: true)
+      if contents.hasPrefix("->") {
+        try FileManager.default.createSymbolicLink(atPath: target, withDestinationPath: String(contents.dropFirst(2)))
+      } else {
+        try Data(contents.utf8).write(to: URL(fileURLWithPath: target))
+      }
+    }
+    return try await makeImage(package, of: tree, options: options)
+  }
+
+  /// Makes the image of a package of a directory.
+  @discardableResult
+  public func makeImage(_ package: String, of tree: FilePath, options: [String] = []) async throws -> FilePath {
+    try FileManager.default.createDirectory(atPath: tree.string, withIntermediateDirectories: true)
+    let image = file("\(package).image")
+    let outcome = try await ToolProcess.run(
+      "mksquashfs", [tree.string, image.string, "-noappend", "-no-progress", "-quiet"] + options)
+    if outcome.status != 0 { throw TestFailure(outcome.errors + outcome.output) }
+    return image
+  }
+
+  /// Puts a package into the store as a transaction does: metadata, then the image, by renaming.
+  public func publish(_ package: String) throws {
+    let metadata = file("\(package).metadata")
+    try Data("version: \"1\"\n".utf8).write(to: URL(fileURLWithPath: metadata.string))
+    try rename(metadata, path.appending("\(package).meta.textproto"))
+    try rename(file("\(package).image"), path.appending("\(package).squashfs"))
+  }
+
+  /// Makes a package and puts it into the store.
+  public func add(_ package: String, _ files: [String: String], options: [String] = []) async throws {
+    try await makeImage(package, files, options: options)
+    try publish(package)
+  }
+
+  /// The store as the library sees it.
+  public var local: LocalStore { get throws { try LocalStore(path: path) } }
+
+  /// Takes a package out of the store.
+  public func remove(_ package: String) throws {
+    try FileManager.default.removeItem(atPath: path.appending("\(package).squashfs").string)
+    try FileManager.default.removeItem(atPath: path.appending("\(package).meta.textproto").string)
+  }
+
+  private func rename(_ from: FilePath, _ to: FilePath) throws {
+    guard Foundation.rename(from.string, to.string) == 0 else { throw Errno(rawValue: errno) }
+  }
+}
+
+/// Words for what a test could not set up.
+public struct TestFailure: Error, CustomStringConvertible {
+  public let description: String
+  public init(_ description: String) { self.description = description }
+}
