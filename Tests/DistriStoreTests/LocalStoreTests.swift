@@ -7,13 +7,18 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// Commits packages whose images hold any bytes.
+/// Stages a package whose image holds one file.
+func stage(_ contents: String, of package: PackageID, in area: borrowing StagingArea) throws {
+  var tree = SampleTree(Array(contents.utf8))
+  try area.stage(&tree, of: package)
+  try area.stage(PackageMetadata(version: package.version), of: package)
+}
+
+/// Commits packages whose images hold one file each.
 func add(_ packages: [String: String], to store: LocalStore) async throws {
   try await store.transaction { area in
     for (name, contents) in packages {
-      let package = try PackageID(parsing: name)
-      try write(Array(contents.utf8), to: area.imagePath(of: package))
-      try area.stage(PackageMetadata(version: package.version), of: package)
+      try stage(contents, of: try PackageID(parsing: name), in: area)
     }
   }
 }
@@ -30,14 +35,14 @@ func names(in directory: FilePath) throws -> [String] {
     let store = try LocalStore(path: folder.path.appending("new"))
     let nano = try PackageID(parsing: "nano-amd64-7.2-3")
     try await store.transaction { area in
-      try write(Array("image".utf8), to: area.imagePath(of: nano))
+      try stage("image", of: nano, in: area)
       try area.stage(PackageMetadata(sourcePackage: "nano", version: "7.2-3"), of: nano)
       try write(Array("left over".utf8), to: area.directory.appending("scratch"))
       #expect(try store.packages().isEmpty)
     }
     #expect(try store.packages() == [nano])
     #expect(try store.metadata(of: nano).sourcePackage == "nano")
-    #expect(try bytes(of: store.path.appending(nano.imageFileName)) == Array("image".utf8))
+    #expect(try SampleTree.contents(of: try store.image(of: nano)) == Array("image".utf8))
     #expect(
       try names(in: store.path) == [
         ".staging", ".staging/lock", "nano-amd64-7.2-3.meta.textproto", "nano-amd64-7.2-3.squashfs", "nano-amd64.meta.textproto",
@@ -51,7 +56,7 @@ func names(in directory: FilePath) throws -> [String] {
     let store = try LocalStore(path: folder.path)
     await #expect(throws: Failure.self) {
       try await store.transaction { area in
-        try write([1], to: area.imagePath(of: try PackageID(parsing: "a-amd64-1-1")))
+        try stage("a", of: try PackageID(parsing: "a-amd64-1-1"), in: area)
         throw Failure()
       }
     }
@@ -63,10 +68,33 @@ func names(in directory: FilePath) throws -> [String] {
     let store = try LocalStore(path: folder.path)
     let package = try PackageID(parsing: "a-amd64-1-1")
     await #expect(throws: StoreError.self) {
-      try await store.transaction { area in try write([1], to: area.imagePath(of: package)) }
+      try await store.transaction { area in
+        var tree = SampleTree([1])
+        try area.stage(&tree, of: package)
+      }
     }
     await #expect(throws: StoreError.self) {
       try await store.transaction { area in try area.stage(PackageMetadata(), of: package) }
+    }
+    #expect(try names(in: store.path) == [".staging", ".staging/lock"])
+  }
+
+  @Test func `what is no image does not get into the store`() async throws {
+    let folder = try TemporaryDirectory()
+    let store = try LocalStore(path: folder.path)
+    let package = try PackageID(parsing: "a-amd64-1-1")
+    for bytes in [[], Array("<html>".utf8), Array(repeating: 0, count: 8192)] as [[UInt8]] {
+      let error = await #expect(throws: StoreError.self) {
+        try await store.transaction { area in
+          try stage("other", of: try PackageID(parsing: "b-amd64-1-1"), in: area)
+          try write(bytes, to: area.imagePath(of: package))
+          try area.stage(PackageMetadata(), of: package)
+        }
+      }
+      guard case .damagedImage = error else {
+        Issue.record("\(String(describing: error))")
+        continue
+      }
     }
     #expect(try names(in: store.path) == [".staging", ".staging/lock"])
   }
@@ -82,7 +110,7 @@ func names(in directory: FilePath) throws -> [String] {
     #expect(try store.packages() == [package])
     try await add(["a-amd64-1-1": "one", "b-amd64-1-1": "b"], to: store)
     #expect(try store.packages().map(\.description) == ["a-amd64-1-1", "b-amd64-1-1"])
-    #expect(try bytes(of: store.path.appending(package.imageFileName)) == Array("one".utf8))
+    #expect(try SampleTree.contents(of: try store.image(of: package)) == Array("one".utf8))
     #expect(try names(in: store.path.appending(".staging")) == ["lock"])
   }
 
@@ -165,7 +193,10 @@ func names(in directory: FilePath) throws -> [String] {
     for section in [LocalStore.Section.debug, .sources] {
       let store = try LocalStore(path: folder.path, section: section)
       #expect(try store.packages().isEmpty)
-      try await store.transaction { area in try write([1], to: area.imagePath(of: package)) }
+      try await store.transaction { area in
+        var tree = SampleTree([1])
+        try area.stage(&tree, of: package)
+      }
       #expect(try store.packages() == [package])
       #expect(try store.metadata(of: package).version == "1-1")
       #expect(store.path == folder.path.appending(section == .debug ? "debug" : "src"))
@@ -179,26 +210,17 @@ func names(in directory: FilePath) throws -> [String] {
     let folder = try TemporaryDirectory()
     let store = try LocalStore(path: folder.path)
     let package = try PackageID(parsing: "a-amd64-1-1")
-    func stage(_ text: String) async throws {
-      try await shell(
-        "mkdir -p t && printf \(text) > t/\(text) && mksquashfs t \(text).squashfs -quiet -no-progress", in: folder.path)
-      let image = try bytes(of: folder.path.appending("\(text).squashfs"))
-      try await store.transaction { area in
-        try write(image, to: area.imagePath(of: package))
-        try area.stage(PackageMetadata(), of: package)
-      }
-    }
-    try await stage("one")
+    try await add(["a-amd64-1-1": "one"], to: store)
     let first = try store.image(of: package)
     #expect(try store.image(of: package) === first)
     // Removed and added again under the same name: the new file, while the old one can still be read.
     try await store.remove([package])
     #expect(throws: StoreError.notFound("a-amd64-1-1")) { try store.image(of: package) }
-    try await stage("two")
+    try await add(["a-amd64-1-1": "two"], to: store)
     let second = try store.image(of: package)
     #expect(second !== first)
-    #expect(try first.entries(of: first.root).map(\.name.description) == ["one"])
-    #expect(try second.entries(of: second.root).map(\.name.description) == ["one", "two"])
+    #expect(try SampleTree.contents(of: first) == Array("one".utf8))
+    #expect(try SampleTree.contents(of: second) == Array("two".utf8))
   }
 
   @Test func `a store that another process writes to says who it is`() async throws {

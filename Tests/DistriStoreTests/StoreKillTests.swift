@@ -54,9 +54,9 @@ struct Worker: ~Copyable {
   private func checkPackages(of store: LocalStore) throws -> [PackageID] {
     let packages = try store.packages()
     for package in packages where package.name != "live" {
-      let image = try bytes(of: store.path.appending(package.imageFileName))
-      #expect(image == sampleImage(of: package), "\(package)")
-      #expect(try store.metadata(of: package).summary == "\(image.count)")
+      let contents = try SampleTree.contents(of: try store.image(of: package))
+      #expect(contents == SampleTree.contents(of: package), "\(package)")
+      #expect(try store.metadata(of: package).summary == "\(contents.count)")
     }
     return packages
   }
@@ -83,8 +83,8 @@ struct Worker: ~Copyable {
     var abandoned = 0
     var decided = 0
     try await store.transaction { area in
-      try write([1], to: area.imagePath(of: live))
-      try area.stage(PackageMetadata(), of: live)
+      try stage("live", of: live, in: area)
+      let image = try bytes(of: area.imagePath(of: live))
       let own = try #require(area.directory.lastComponent).string
       for _ in 0..<120 {
         var worker = try Worker(["write", store.path.string, "k"])
@@ -101,7 +101,7 @@ struct Worker: ~Copyable {
         _ = try checkPackages(of: store)
         try await store.recover()
         try checkRecovered(store, live: own)
-        #expect(try bytes(of: area.imagePath(of: live)) == [1])
+        #expect(try bytes(of: area.imagePath(of: live)) == image)
       }
     }
     #expect(try store.contains(live))
@@ -122,9 +122,9 @@ struct Worker: ~Copyable {
       rounds += 1
       for package in try store.packages() {
         do {
-          let image = try bytes(of: store.path.appending(package.imageFileName))
-          #expect(image == sampleImage(of: package), "\(package)")
-          #expect(try store.metadata(of: package).summary == "\(image.count)")
+          let contents = try SampleTree.contents(of: try store.image(of: package))
+          #expect(contents == SampleTree.contents(of: package), "\(package)")
+          #expect(try store.metadata(of: package).summary == "\(contents.count)")
         } catch {
           // Only what is removed meanwhile may be missing, and only because it is removed.
           let isGone = try !store.packages().contains(package)
@@ -160,7 +160,7 @@ struct Worker: ~Copyable {
     try await shell(
       """
       mkdir -p 7-1.commit 7-2.remove 7-3/deep/er 7-4
-      : > 7-1.commit/a-amd64-1-2.squashfs
+      cp ../a-amd64-1-1.squashfs 7-1.commit/a-amd64-1-2.squashfs
       echo 'version: "1-2"' > ../a-amd64-1-2.meta.textproto
       mv ../b-amd64-1-2.squashfs 7-2.remove/
       : > 7-3/c-amd64-1-1.squashfs; : > 7-3/deep/er/file; : > stray

@@ -20,12 +20,9 @@ func write(store: LocalStore, prefix: String, count: UInt64) async throws {
     }
     try await store.transaction { area in
       for package in packages {
-        let file = try FileDescriptor.open(
-          area.imagePath(of: package), .writeOnly, options: [.create, .exclusiveCreate],
-          permissions: FilePermissions(rawValue: 0o644))
-        let bytes = sampleImage(of: package)
-        try file.closeAfter { _ = try file.writeAll(bytes) }
-        try area.stage(PackageMetadata(version: package.version, summary: "\(bytes.count)"), of: package)
+        var tree = SampleTree(of: package)
+        let byteCount = try area.stage(&tree, of: package).contentByteCount
+        try area.stage(PackageMetadata(version: package.version, summary: "\(byteCount)"), of: package)
       }
     }
     let old = try store.packages().filter { $0.name.hasPrefix(prefix) && $0.revision + 3 < revision }

@@ -39,6 +39,38 @@ public struct StagingArea: ~Copyable, Sendable {
     }
   }
 
+  /// Packs the tree as the package's image.
+  ///
+  /// - Throws: what ``ImageWriter`` and the tree throw; ``StoreError/system(operation:path:_:)``.
+  @discardableResult
+  public func stage<Tree: FileTree>(
+    _ tree: inout Tree, of package: PackageID, with writer: ImageWriter = ImageWriter()
+  ) throws -> ImageSummary {
+    try create(package) { file, path in try writer.write(&tree, to: file, path: path) }
+  }
+
+  /// Packs the tree as the package's image; the kernel copies what it can.
+  ///
+  /// - Throws: what ``ImageWriter`` and the tree throw; ``StoreError/system(operation:path:_:)``.
+  @discardableResult
+  public func stage<Tree: DescriptorBackedTree>(
+    _ tree: inout Tree, of package: PackageID, with writer: ImageWriter = ImageWriter()
+  ) throws -> ImageSummary {
+    try create(package) { file, path in try writer.write(&tree, to: file, path: path) }
+  }
+
+  private func create<R>(_ package: PackageID, _ write: (FileDescriptor, FilePath) throws -> R) throws -> R {
+    let path = imagePath(of: package)
+    let file: FileDescriptor
+    do {
+      file = try FileDescriptor.open(
+        path, .readWrite, options: [.create, .truncate, .noFollow, .closeOnExec], permissions: FilePermissions(rawValue: 0o644))
+    } catch {
+      throw StoreError.system(operation: "create", path: path, error as? Errno ?? .ioError)
+    }
+    return try file.closeAfter { try write(file, path) }
+  }
+
   /// Makes an area and locks it. The caller holds the store's lock: a cleaner between the two steps would take it for abandoned.
   static func make(in staging: DirectoryHandle, suffix: String = "") throws(StoreError) -> StagingArea {
     var generator = SystemRandomNumberGenerator()

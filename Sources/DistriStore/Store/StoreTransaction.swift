@@ -10,7 +10,7 @@ extension LocalStore {
   /// cleared and while the files, on the medium by then, are renamed. A kill before the commit leaves the store as it was; after
   /// it, the next writer finishes the renames.
   ///
-  /// A package that is there already never changes: the same bytes staged again are dropped, others are an error.
+  /// Images are opened before: what is none never gets into the store. A package that is there already never changes: the same bytes staged again are dropped, others are an error.
   ///
   /// - Throws: what the body throws; ``StoreError/immutable(_:in:)``; ``StoreError/locked(_:holder:)``;
   ///   ``StoreError/invalidMetadata(of:line:reason:)`` or ``StoreError/damagedImage(_:place:reason:)`` when one of a package's two
@@ -25,6 +25,10 @@ extension LocalStore {
       try await body(area)
       try Task.checkCancellation()
       let staged = StagedPackages(names: try area.handle.names())
+      for package in staged.images.sorted() {
+        let image = try PackageImage(path: area.imagePath(of: package))
+        _ = try image.attributes(of: image.root)
+      }
       try await synchronize(staged.fileNames, in: area.handle)
       let lock = try await writer.lock(patience: patience)
       try writer.commit(staged, area)
