@@ -90,7 +90,7 @@ enum SystemCalls {
   private static func unmountByHelper(_ path: FilePath, lazily: Bool) throws(Errno) {
     let words = ["fusermount3", "-u", "-q"] + (lazily ? ["-z"] : []) + ["--", path.string]
     let arguments = unsafe words.map { unsafe strdup($0) }
-    defer { for unsafeword in unsafe arguments { unsafe free(word) } }
+    defer { unsafe arguments.forEach { unsafe free($0) } }
     var child: pid_t = 0
     let status = unsafe posix_spawnp(&child, "fusermount3", nil, nil, arguments + [nil], environ)
     guard status == 0 else { throw Errno(rawValue: status) }
