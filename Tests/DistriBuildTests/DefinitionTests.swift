@@ -76,7 +76,7 @@ private func corpus() throws -> [(String, [UInt8])] {
     #expect(definition.steps == [["/bin/sh", "-c", "echo \"ABé\t\""], ["make", "install"]])
     #expect(definition.dependencies == ["zlib", "ncurses"])
     #expect(definition.patches == ["fix.patch"])
-    var builder = Builder.C()
+    var builder = Definition.Builder.C()
     builder.extraConfigureFlags = ["--with-x"]
     builder.extraLinkerFlags = ["-Wl,-z,now"]
     builder.extraMakeFlags = ["Q="]
@@ -110,12 +110,12 @@ private func corpus() throws -> [(String, [UInt8])] {
   }
 
   @Test(arguments: [
-    ("perlbuilder: { extra_makefile_flag: \"A\" }", Builder.perl(extraMakefileFlags: ["A"])),
+    ("perlbuilder: { extra_makefile_flag: \"A\" }", Definition.Builder.perl(extraMakefileFlags: ["A"])),
     ("pythonbuilder: {}", .python), ("gomodbuilder <>", .goModule),
     ("cmakebuilder: { extra_cmake_flag: \"-DA=1\" }", .cmake(extraFlags: ["-DA=1"])),
     ("mesonbuilder { extra_meson_flag: \"-Da=b\" }", .meson(extraFlags: ["-Da=b"])),
   ])
-  func `every builder is read`(text: String, builder: Builder) throws {
+  func `every builder is read`(text: String, builder: Definition.Builder) throws {
     #expect(try parse(text).builder == builder)
   }
 

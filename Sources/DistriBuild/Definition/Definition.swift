@@ -47,6 +47,61 @@ public struct Definition: Sendable, Hashable {
   /// Makes an empty definition.
   public init(name: String) { self.name = name }
 
+  /// How upstream wants to be built.
+  public enum Builder: Sendable, Hashable {
+    /// `configure` and `make`.
+    case c(C)
+    /// `Makefile.PL`.
+    case perl(extraMakefileFlags: [String])
+    /// `setup.py` or `pyproject.toml`.
+    case python
+    /// A Go module, as a source for other builds.
+    case goModule
+    /// `CMakeLists.txt`.
+    case cmake(extraFlags: [String])
+    /// `meson.build`.
+    case meson(extraFlags: [String])
+    /// Go programs.
+    case go(Go)
+
+    /// The options of the c builder.
+    public struct C: Sendable, Hashable {
+      /// For `configure`.
+      public var extraConfigureFlags: [String] = []
+      /// Behind the usual `LDFLAGS`.
+      public var extraLinkerFlags: [String] = []
+      /// For `make` and `make install`.
+      public var extraMakeFlags: [String] = []
+      /// Whether `autoreconf` runs first.
+      public var runsAutoreconf = false
+      /// Makes the usual options.
+      public init() {}
+    }
+
+    /// The options of the go builder.
+    public struct Go: Sendable, Hashable {
+      /// The packages to install.
+      public var install: [String] = []
+      /// The module's import path.
+      public var importPath = ""
+      /// Environment for `go`.
+      public var environment: [String] = []
+    }
+
+    /// The name of the field in a definition.
+    public var fieldName: String {
+      switch self {
+      case .c: "cbuilder"
+      case .perl: "perlbuilder"
+      case .python: "pythonbuilder"
+      case .goModule: "gomodbuilder"
+      case .cmake: "cmakebuilder"
+      case .meson: "mesonbuilder"
+      case .go: "gobuilder"
+      }
+    }
+  }
+
   /// Files that a step of the definition leaves for another package.
   public struct SplitPackage: Sendable, Hashable {
     /// The other package's name.
@@ -92,61 +147,6 @@ public struct Definition: Sendable, Hashable {
       public var expression = ""
       /// By what.
       public var replacement = ""
-    }
-  }
-}
-
-/// How upstream wants to be built.
-public enum Builder: Sendable, Hashable {
-  /// `configure` and `make`.
-  case c(C)
-  /// `Makefile.PL`.
-  case perl(extraMakefileFlags: [String])
-  /// `setup.py` or `pyproject.toml`.
-  case python
-  /// A Go module, as a source for other builds.
-  case goModule
-  /// `CMakeLists.txt`.
-  case cmake(extraFlags: [String])
-  /// `meson.build`.
-  case meson(extraFlags: [String])
-  /// Go programs.
-  case go(Go)
-
-  /// The options of the c builder.
-  public struct C: Sendable, Hashable {
-    /// For `configure`.
-    public var extraConfigureFlags: [String] = []
-    /// Behind the usual `LDFLAGS`.
-    public var extraLinkerFlags: [String] = []
-    /// For `make` and `make install`.
-    public var extraMakeFlags: [String] = []
-    /// Whether `autoreconf` runs first.
-    public var runsAutoreconf = false
-    /// Makes the usual options.
-    public init() {}
-  }
-
-  /// The options of the go builder.
-  public struct Go: Sendable, Hashable {
-    /// The packages to install.
-    public var install: [String] = []
-    /// The module's import path.
-    public var importPath = ""
-    /// Environment for `go`.
-    public var environment: [String] = []
-  }
-
-  /// The name of the field in a definition.
-  public var fieldName: String {
-    switch self {
-    case .c: "cbuilder"
-    case .perl: "perlbuilder"
-    case .python: "pythonbuilder"
-    case .goModule: "gomodbuilder"
-    case .cmake: "cmakebuilder"
-    case .meson: "mesonbuilder"
-    case .go: "gobuilder"
     }
   }
 }

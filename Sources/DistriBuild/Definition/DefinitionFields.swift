@@ -18,7 +18,7 @@ extension MessageSchema<Definition> {
         definition.pull = pull
       },
     ]
-    fields["cbuilder"] = builder(Builder.C(), .init("cbuilder", [
+    fields["cbuilder"] = builder(Definition.Builder.C(), .init("cbuilder", [
       "extra_configure_flag": .texts(\.extraConfigureFlags), "extra_ldflag": .texts(\.extraLinkerFlags),
       "extra_make_flag": .texts(\.extraMakeFlags), "autoreconf": .bool(\.runsAutoreconf),
     ])) { .c($0) }
@@ -27,14 +27,14 @@ extension MessageSchema<Definition> {
     fields["gomodbuilder"] = builder([String](), .init("gomodbuilder", [:])) { _ in .goModule }
     fields["cmakebuilder"] = builder([], .list("cmakebuilder", "extra_cmake_flag")) { .cmake(extraFlags: $0) }
     fields["mesonbuilder"] = builder([], .list("mesonbuilder", "extra_meson_flag")) { .meson(extraFlags: $0) }
-    fields["gobuilder"] = builder(Builder.Go(), .init("gobuilder", [
+    fields["gobuilder"] = builder(Definition.Builder.Go(), .init("gobuilder", [
       "install": .texts(\.install), "import_path": .text(\.importPath), "go_env": .texts(\.environment),
     ])) { .go($0) }
     return MessageSchema("a definition", fields)
   }
 
   private static func builder<Options>(
-    _ empty: Options, _ schema: MessageSchema<Options>, _ make: @escaping (Options) -> Builder
+    _ empty: Options, _ schema: MessageSchema<Options>, _ make: @escaping (Options) -> Definition.Builder
   ) -> Action {
     .message(repeated: false) { definition, message, reader throws(TextDefect) in
       var options = empty

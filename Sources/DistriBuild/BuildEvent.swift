@@ -1,0 +1,43 @@
+// SPDX-FileCopyrightText: The distri authors
+// SPDX-License-Identifier: Apache-2.0
+
+import DistriStore
+import SystemPackage
+
+/// What a builder has done, for whoever watches. ``description`` is the line of a log.
+public enum BuildEvent: Sendable, Hashable {
+  /// The build starts, with so many packages in view.
+  case started(PackageID, dependencies: [PackageID], log: FilePath)
+  /// A part of the work is done.
+  case finished(String, Duration)
+  /// The steps left something outside of the package, which is not packed.
+  case ignored([String])
+  /// What the package needs to run, found and named in the definition.
+  case runtimeDependencies(PackageID, [PackageID])
+}
+
+extension BuildEvent: CustomStringConvertible {
+  /// One line, or one per package.
+  public var description: String {
+    switch self {
+    case .started(let package, let dependencies, let log):
+      "building \(package) with \(dependencies.count) packages in view, log in \(log)"
+    case .finished(let what, let duration):
+      "\(what) done in \(Self.seconds(duration))"
+    case .ignored(let paths):
+      "installed outside of the package and left out: \(paths.joined(separator: ", "))"
+    case .runtimeDependencies(let package, let dependencies):
+      (["run-time dependencies of \(package):"] + dependencies.map { "  \($0)" }).joined(separator: "\n")
+    }
+  }
+
+  /// Such as `12.3s` and `2m05s`.
+  private static func seconds(_ duration: Duration) -> String {
+    let (seconds, attoseconds) = duration.components
+    if seconds < 60 {
+      let hundredths = attoseconds / 10_000_000_000_000_000
+      return "\(seconds).\(hundredths < 10 ? "0" : "")\(hundredths)s"
+    }
+    return "\(seconds / 60)m\(seconds % 60 < 10 ? "0" : "")\(seconds % 60)s"
+  }
+}

@@ -1,0 +1,166 @@
+// SPDX-FileCopyrightText: The distri authors
+// SPDX-License-Identifier: Apache-2.0
+
+import DistriStore
+import SystemPackage
+
+/// Builds packages from definitions: ``build(_:)`` is the list of what happens, in order.
+public struct Builder: Sendable {
+  /// Where dependencies come from and packages go.
+  public var store: any PackageCatalog & ImageSource & PackageSink
+  /// Shows the dependencies to the steps.
+  public var dependencyRoot: any DependencyRoot
+  /// Brings sources.
+  public var fetcher: any SourceFetcher
+  /// Runs the steps.
+  public var sandbox: any Sandbox = NamespaceSandbox()
+  /// Where builds happen and logs stay: `<work>/<package>/`. On a disk with room.
+  public var work: FilePath
+  /// What is built for.
+  public var architecture = Architecture.host
+  /// How many jobs a step may start at once.
+  public var jobs = 1
+  /// Whether the build's directories stay when it is done; when it fails, they stay anyway.
+  public var keepsFiles = false
+  /// How images are written.
+  public var compression: ImageWriter.Compression = .none
+  /// Hears what has been done.
+  public var report: @Sendable (BuildEvent) -> Void = { _ in }
+
+  /// Makes a builder.
+  public init(
+    store: any PackageCatalog & ImageSource & PackageSink, dependencyRoot: any DependencyRoot, fetcher: any SourceFetcher,
+    work: FilePath
+  ) {
+    self.store = store
+    self.dependencyRoot = dependencyRoot
+    self.fetcher = fetcher
+    self.work = work
+  }
+
+  /// Builds a definition and puts the resulting packages into the store, all or none.
+  ///
+  /// - Returns: the package, then those split from it.
+  /// - Throws: ``BuildError``, ``StoreError``, and what fetcher and dependency root throw.
+  public func build(_ file: DefinitionFile) async throws -> [PackageID] {
+    let definition = file.definition
+    let package = try await freshPackage(of: file)
+    let resolution = try await DependencyResolution(definition, for: architecture, in: store)
+    let dependencies = try await resolution.buildDependencies()
+    let contents = try await PackageSet(dependencies, in: store)
+    let workspace = try Workspace(for: file, package: package, below: work, jobs: jobs)
+    report(.started(package, dependencies: dependencies, log: workspace.log))
+
+    let sourceDate = try await timed("source") { try await prepareSource(definition, workspace) }
+    let plan = try await dependencyRoot.withRoot(of: dependencies, reserving: package) { view in
+      let plan = try Planner(
+        definition, layout: workspace.layout, dependencies: dependencies, contents: contents, view: view, sourceDate: sourceDate
+      ).plan()
+      let execution = Execution(plan: plan, sandbox: sandbox, log: workspace.log, report: report)
+      try await execution.applyPatches(definition.patches)
+      try await execution.runSteps()
+      try await execution.stripDebugSections()
+      return plan
+    }
+    var tree = try await onThread { try workspace.takeInstalled(modificationTime: sourceDate) }
+    report(ignored: try workspace.strayFiles())
+
+    let variables = Variables(layout: workspace.layout, dependencies: dependencies)
+    let installation = Installation(
+      package: package, instructions: definition.install, variables: variables, source: workspace.layout.source)
+    try installation.apply(to: &tree)
+    try workspace.addWrappers(to: &tree, variables)
+    let splits = try SplitPackages(package: package, splits: definition.splitPackages).split(&tree)
+    var parts = try await timed("run-time dependencies") {
+      try await finish(tree, splits, definition, plan, contents, resolution)
+    }
+    try installation.applyCapabilities(to: &parts[0].tree)
+    try await timed("image") { try await write(parts, definition, resolution, sourceDate: sourceDate) }
+    for part in parts { report(.runtimeDependencies(part.package, part.closure)) }
+    if !keepsFiles { try await onThread { try workspace.remove() } }
+    return parts.map(\.package)
+  }
+
+  // MARK: The parts
+
+  private func freshPackage(of file: DefinitionFile) async throws -> PackageID {
+    let package: PackageID
+    do {
+      package = try file.definition.package(for: architecture)
+    } catch {
+      throw file.error(at: "version", "\(error)")
+    }
+    guard package.revision > 0 else { throw file.error(at: "version", "the version ends with no -<revision>, as in 7.2-1") }
+    guard try await !store.packages().contains(package) else {
+      throw file.error(at: "version", "\(package) is in the store already and never changes; raise the revision to build it anew")
+    }
+    return package
+  }
+
+  private func prepareSource(_ definition: Definition, _ workspace: Workspace) async throws -> Int64 {
+    try await SourcePreparation(definition: definition, directory: workspace.layout.definition, fetcher: fetcher)
+      .prepare(workspace.layout.source, archives: workspace.directory.appending("archive"))
+  }
+
+  private func finish(
+    _ tree: PackageTree, _ splits: [(PackageID, PackageTree)], _ definition: Definition, _ plan: BuildPlan,
+    _ contents: PackageSet, _ resolution: DependencyResolution
+  ) async throws -> [PackageFinisher.Part] {
+    let siblings = Dictionary(uniqueKeysWithValues: splits.map { ($0.0.name, $0.0) })
+    func named(_ names: [String]) throws -> Set<PackageID> {
+      try Set(names.compactMap { siblings[$0] }).union(resolution.resolve(names.filter { siblings[$0] == nil }))
+    }
+    var parts = [
+      PackageFinisher.Part(
+        package: plan.layout.package, tree: tree, named: try named(definition.runtimeDependencies + plan.runtimeDependencies))
+    ]
+    for (split, (package, tree)) in zip(definition.splitPackages, splits) {
+      parts.append(.init(package: package, tree: tree, named: try named(split.runtimeDependencies)))
+    }
+    let linker = try BuildEnvironment(dependencies: contents, architecture: architecture).dynamicLinker()
+    return try await PackageFinisher(dependencies: contents, store: store, dynamicLinker: linker).finish(parts)
+  }
+
+  private func write(
+    _ parts: [PackageFinisher.Part], _ definition: Definition, _ resolution: DependencyResolution, sourceDate: Int64
+  ) async throws {
+    let unions = try definition.runtimeUnions.map { union in
+      guard let base = try resolution.resolve([union.package]).first else {
+        throw BuildError.missingDependency(union.package, of: definition.name)
+      }
+      return PackageMetadata.RuntimeUnion(directory: try TreePath(parsing: union.directory), package: base)
+    }
+    let writer = ImageWriter(options: .init(compression: compression, modificationTime: sourceDate))
+    try await store.transaction { staging in
+      for (index, part) in parts.enumerated() {
+        let path = staging.imagePath(of: part.package)
+        try await onThread { try part.tree.writeImage(to: path, with: writer) }
+        try staging.stage(
+          PackageMetadata(
+            runtimeDependencies: part.closure, sourcePackage: definition.name, version: part.package.version,
+            runtimeUnions: index == 0 ? unions : []), of: part.package)
+      }
+    }
+  }
+
+  private func report(ignored paths: [String]) {
+    if !paths.isEmpty { report(.ignored(paths)) }
+  }
+
+  private func timed<R>(_ what: String, _ body: () async throws -> R) async throws -> R {
+    let start = ContinuousClock.now
+    let result = try await body()
+    report(.finished(what, ContinuousClock.now - start))
+    return result
+  }
+}
+
+extension PackageTree {
+  fileprivate func writeImage(to path: FilePath, with writer: ImageWriter) throws {
+    let file = try FileDescriptor.open(
+      path, .readWrite, options: [.create, .exclusiveCreate, .closeOnExec], permissions: FilePermissions(rawValue: 0o644))
+    defer { try? file.close() }
+    var stream = stream()
+    _ = try writer.write(&stream, to: file, path: path)
+  }
+}

@@ -1,0 +1,94 @@
+// SPDX-FileCopyrightText: The distri authors
+// SPDX-License-Identifier: Apache-2.0
+
+import DistriStore
+import Synchronization
+import SystemPackage
+
+/// Runs a plan's commands in its sandbox, with their output in a log.
+struct Execution: Sendable {
+  let plan: BuildPlan
+  let sandbox: any Sandbox
+  let log: FilePath
+  let report: @Sendable (BuildEvent) -> Void
+
+  /// How many lines of a failed step's output the error carries.
+  static let tailLineCount = 24
+
+  /// Applies patches of the definition's directory to the source.
+  ///
+  /// - Throws: ``BuildError/stepFailed(step:_:log:tail:)``; ``BuildError/sandbox(operation:_:)``.
+  func applyPatches(_ patches: [String]) async throws {
+    try startLog()
+    guard !patches.isEmpty else { return }
+    var plan = plan.sandbox
+    let inside: FilePath = "/usr/src/definition"
+    plan.operations += [
+      .bind(from: self.plan.layout.source, to: self.plan.layout.insideSource),
+      .bind(from: self.plan.layout.definition, to: inside, readOnly: true),
+    ]
+    plan.workingDirectory = self.plan.layout.insideSource
+    let commands = patches.map { ["patch", "-p1", "--no-backup-if-mismatch", "-i", "\(inside)/\($0)"] }
+    try await run(commands, in: plan)
+  }
+
+  /// Runs the steps of the plan.
+  ///
+  /// - Throws: as ``applyPatches(_:)``.
+  func runSteps() async throws { try await run(plan.steps, in: plan.sandbox) }
+
+  /// Takes debug sections out of the installed programs and libraries, with the build's own binutils; without, they stay.
+  ///
+  /// - Throws: as ``applyPatches(_:)``.
+  func stripDebugSections() async throws {
+    guard plan.dependencies.contains(where: { $0.name == "binutils" }) else { return }
+    let installed = plan.layout.installed
+    let objects = try await onThread { try LibraryFarm.objects(in: PackageTree(directory: installed)) }
+    let inside = plan.layout.insideDestination.appending("ro").appending(plan.layout.package.description)
+    let paths = objects.map { object in "\(inside)/\(object.path)" }
+    let commands = stride(from: 0, to: paths.count, by: 64).map { start in
+      ["strip", "--strip-debug", "--preserve-dates"] + paths[start..<min(start + 64, paths.count)]
+    }
+    guard !commands.isEmpty else { return }
+    try await run(commands, in: plan.sandbox, as: "strip \(paths.count) files")
+  }
+
+  private func startLog() throws { try log.write(Array("\(plan)\n\n".utf8)) }
+
+  private func run(_ commands: [[String]], in plan: SandboxPlan, as title: String? = nil) async throws {
+    let file: FileDescriptor
+    do {
+      file = try FileDescriptor.open(log, .writeOnly, options: [.append, .closeOnExec])
+    } catch {
+      throw BuildError.system(operation: "open", path: log, error as? Errno ?? .ioError)
+    }
+    defer { try? file.close() }
+    let start = ContinuousClock.now
+    let progress = Mutex((count: 0, time: start))
+    let status = try await sandbox.run(sequence: commands, in: plan, io: .log(file)) { index, status in
+      let now = ContinuousClock.now
+      let before = progress.withLock { progress in
+        defer { progress = (index + 1, now) }
+        return progress.time
+      }
+      if status.isSuccess, title == nil { report(.finished(BuildPlan.line(commands[index]), now - before)) }
+    }
+    guard status.isSuccess else {
+      let failed = progress.withLock { min(max($0.count - 1, 0), commands.count - 1) }
+      throw BuildError.stepFailed(step: BuildPlan.line(commands[failed]), status, log: log, tail: try tail())
+    }
+    if let title { report(.finished(title, ContinuousClock.now - start)) }
+  }
+
+  private func tail() throws(BuildError) -> [String] {
+    let size = try log.byteCount()
+    let length: UInt64 = 32 << 10
+    do {
+      let file = try FileDescriptor.open(log, .readOnly, options: .closeOnExec)
+      let bytes = try file.closeAfter { try file.bytes(at: size > length ? size - length : 0, atMost: Int(length)) }
+      return String(decoding: bytes, as: UTF8.self).split(separator: "\n").suffix(Self.tailLineCount).map { String($0) }
+    } catch {
+      throw .system(operation: "read", path: log, error as? Errno ?? .ioError)
+    }
+  }
+}
