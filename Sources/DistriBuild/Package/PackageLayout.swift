@@ -102,4 +102,12 @@ public enum PackageLayout {
     default: return nil
     }
   }
+
+  /// The relative target of a link in one directory of a package that leads to a path of the same package.
+  static func relative(from directory: TreePath, to path: TreePath) -> [UInt8] {
+    let common = zip(directory.components, path.components).prefix { $0 == $1 }.count
+    let up = Array(repeating: Array("..".utf8), count: directory.components.count - common)
+    let parts = up + path.components.dropFirst(common).map(\.bytes)
+    return parts.isEmpty ? Array(".".utf8) : Array(parts.joined(separator: [UInt8(ascii: "/")]))
+  }
 }
