@@ -119,3 +119,14 @@ public struct ImportLock: Sendable, Hashable {
     return try PackageID(name: name, architecture: architecture, upstream: upstream, revision: revision)
   }
 }
+
+extension ImportLock {
+  /// Writes the text, so that there is always either the old or the new one.
+  ///
+  /// - Throws: ``BuildError/system(operation:path:_:)``.
+  public func write(to path: FilePath) throws(BuildError) {
+    let new = FilePath("\(path).new")
+    try new.write(Array(text.utf8))
+    try new.rename(to: path)
+  }
+}

@@ -127,7 +127,7 @@ public struct Importer: Sendable {
     return Outcome(packages: packages, made: [], lock: lock)
   }
 
-  private func existingPackages() throws -> [PackageID] { store.path.exists ? try store.packages() : [] }
+  func existingPackages() throws -> [PackageID] { store.path.exists ? try store.packages() : [] }
 
   private func plan(_ requests: [String], locked: [ImportLock.Entry]?, from archive: AptArchive) async throws -> ImportPlan {
     try debs.makeDirectories()
