@@ -113,7 +113,9 @@ struct HermeticPass {
       let new = Self.replacingPrefix(in: text, with: PackageLayout.inView(PackageLayout.out, of: package))
       return new == text ? nil : (Array(new.utf8), [])
     }
-    if byteCount < 4096, name.hasSuffix(".so") || name.hasSuffix(".a"), path.components.starts(with: PackageLayout.path("out/lib").components) {
+    if byteCount < 4096, name.hasSuffix(".so") || name.hasSuffix(".a"),
+      path.components.starts(with: PackageLayout.path("out/lib").components)
+    {
       let text = String(decoding: try tree.contents(of: node, limit: Int(byteCount)), as: UTF8.self)
       guard ["GROUP", "INPUT", "OUTPUT_FORMAT", "/* GNU ld"].contains(where: text.hasPrefix) else { return nil }
       return try rewriteLinkerScript(text, in: tree)
@@ -186,7 +188,9 @@ struct HermeticPass {
 
   private func interpreter(of object: LibraryFarm.Object, dependencies: inout Set<PackageID>) throws -> String? {
     guard let interpreter = object.elf.interpreter, !interpreter.hasPrefix("/ro/") else { return nil }
-    guard let path = (try? TreePath(parsing: interpreter)).flatMap(PackageLayout.inPackage), let name = path.name else { return nil }
+    guard let path = (try? TreePath(parsing: interpreter)).flatMap(PackageLayout.inPackage), let name = path.name else {
+      return nil
+    }
     let candidates = [PackageLayout.path("out/lib").appending(name), path]
     for path in candidates {
       if let found = try others.location(of: path) {

@@ -48,7 +48,9 @@ public struct ImportLock: Sendable, Hashable {
   /// - Throws: ``BuildError/invalidDefinition(_:line:column:reason:)``.
   public init(bytes: [UInt8], path: FilePath) throws(BuildError) {
     var current: Entry?
-    for (index, line) in String(decoding: bytes, as: UTF8.self).split(separator: "\n", omittingEmptySubsequences: false).enumerated() {
+    for (index, line) in String(decoding: bytes, as: UTF8.self).split(separator: "\n", omittingEmptySubsequences: false)
+      .enumerated()
+    {
       func defect(_ reason: String) -> BuildError { .invalidDefinition(path, line: index + 1, column: 1, reason: reason) }
       let words = line.prefix { $0 != "#" }.split(separator: " ")
       guard let keyword = words.first else { continue }

@@ -67,7 +67,9 @@ public struct ImportPlan: Sendable, Hashable {
 
   private static func inOrder(_ records: [DebianRecord], of definition: ImportDefinition.Package) -> [DebianRecord] {
     func rank(_ record: DebianRecord) -> Int {
-      definition.debian.firstIndex { $0 == record.name } ?? definition.debian.firstIndex { $0.contains("*") && Glob($0).matches(record.name) }
+      definition.debian.firstIndex { $0 == record.name } ?? definition.debian.firstIndex {
+        $0.contains("*") && Glob($0).matches(record.name)
+      }
         ?? definition.debian.count
     }
     return records.sorted { (rank($0), $0.name) < (rank($1), $1.name) }

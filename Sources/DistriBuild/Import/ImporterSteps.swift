@@ -124,7 +124,9 @@ extension Importer {
         name: name, architecture: architecture, upstream: package.upstream, digest: digest, changed: isStale)
       if locked != nil, previous.entries[name]?.package != id {
         throw BuildError.source(
-          "the lock", reason: "was written for another content of \(name) (\(previous.entries[name]?.package.version ?? "none")); use --update-lock")
+          "the lock",
+          reason:
+            "was written for another content of \(name) (\(previous.entries[name]?.package.version ?? "none")); use --update-lock")
       }
       ids[name] = id
     }
