@@ -19,7 +19,7 @@ enum View {
   /// The name starts with `@`: systemd does not kill such processes at shutdown.
   static func arguments(linked: Bool) -> [String] {
     let name = "@distri-fuse"
-    let mount = ["mount", "--foreground", "--ready-fd", "3", "/roimg", "/ro"]
+    let mount = ["mount", "--foreground", "--privileged", "--readiness-fd", "3", "/roimg", "/ro"]
     guard linked else { return [name] + mount }
     return [name, "--library-path", initramfs + "/lib", "--argv0", name, daemon] + mount
   }
