@@ -16,25 +16,22 @@ extension LocalStore {
   ///   ``StoreError/invalidMetadata(of:line:reason:)`` or ``StoreError/damagedImage(_:place:reason:)`` when one of a package's two
   ///   files was not staged; ``StoreError/system(operation:path:_:)``.
   public func transaction(_ body: (borrowing StagingArea) async throws -> Void) async throws {
-    let writer = try StoreWriter(store: path, section: section)
+    let writer = try await openForWriting()
     let lock = try await writer.lock(patience: patience)
-    try writer.recover()
+    try await blocking { try writer.recover() }
     let area = try StagingArea.make(in: writer.staging)
     lock.release()
+    let (handle, name) = (area.handle, area.name)
     do {
       try await body(area)
       try Task.checkCancellation()
-      let staged = StagedPackages(names: try area.handle.names())
-      for package in staged.images.sorted() {
-        let image = try PackageImage(path: area.imagePath(of: package))
-        _ = try image.attributes(of: image.root)
-      }
-      try await synchronize(staged.fileNames, in: area.handle)
+      let staged = try await blocking { try StagedPackages(checking: handle) }
+      try await synchronize(staged.fileNames, in: handle)
       let lock = try await writer.lock(patience: patience)
-      try writer.commit(staged, area)
+      try await blocking { try writer.commit(staged, handle, name) }
       lock.release()
     } catch {
-      try? writer.staging.removeTree(area.name)
+      try? await blocking { try writer.staging.removeTree(name) }
       throw error
     }
   }
@@ -45,10 +42,12 @@ extension LocalStore {
   ///   ``StoreError/system(operation:path:_:)``.
   public func remove(_ packages: [PackageID]) async throws {
     for package in packages where !(try contains(package)) { throw StoreError.notFound(package.description) }
-    let writer = try StoreWriter(store: path, section: section)
+    let writer = try await openForWriting()
     let lock = try await writer.lock(patience: patience)
-    try writer.recover()
-    try writer.remove(packages)
+    try await blocking {
+      try writer.recover()
+      try writer.remove(packages)
+    }
     lock.release()
   }
 
@@ -56,17 +55,30 @@ extension LocalStore {
   ///
   /// - Throws: ``StoreError/locked(_:holder:)``; ``StoreError/system(operation:path:_:)``.
   public func recover() async throws {
-    let writer = try StoreWriter(store: path, section: section)
+    let writer = try await openForWriting()
     let lock = try await writer.lock(patience: patience)
-    try writer.recover()
+    try await blocking { try writer.recover() }
     lock.release()
+  }
+
+  private func openForWriting() async throws -> StoreWriter {
+    try await blocking { [path, section] in try StoreWriter(store: path, section: section) }
   }
 }
 
-/// The packages' files in a staging area. Pure: names in, packages out.
-struct StagedPackages {
+/// The packages' files in a staging area.
+struct StagedPackages: Sendable {
   var images: Set<PackageID> = []
   var metadata: Set<PackageID> = []
+
+  /// - Throws: ``StoreError/damagedImage(_:place:reason:)`` when an image is none.
+  init(checking area: DirectoryHandle) throws(StoreError) {
+    self.init(names: try area.names())
+    for package in images.sorted() {
+      let image = try PackageImage(path: area.path.appending(package.imageFileName))
+      _ = try image.attributes(of: image.root)
+    }
+  }
 
   init(names: [EntryName]) {
     for name in names.map(\.description) {
@@ -80,7 +92,7 @@ struct StagedPackages {
 }
 
 /// The steps of a commit. All of its methods want the store's lock held, but for ``lock(patience:)``.
-struct StoreWriter {
+struct StoreWriter: Sendable {
   private let store: DirectoryHandle
   let staging: DirectoryHandle
   private let section: LocalStore.Section
@@ -104,22 +116,23 @@ struct StoreWriter {
   }
 
   /// Makes the staged packages appear; their data is on the medium.
-  func commit(_ staged: consuming StagedPackages, _ area: borrowing StagingArea) throws(StoreError) {
-    try dropPresent(&staged, area.handle)
+  func commit(_ staged: consuming StagedPackages, _ area: DirectoryHandle, _ name: EntryName) throws(StoreError) {
+    try dropPresent(&staged, area)
     if section.needsMetadata {
       if let package = staged.images.subtracting(staged.metadata).min() {
         throw .invalidMetadata(of: package.metadataFileName, line: nil, reason: "the image was staged without it")
       }
     }
     if let package = staged.metadata.subtracting(staged.images).min() {
-      throw .damagedImage(area.imagePath(of: package), place: "file", reason: "its metadata was staged without it")
+      throw .damagedImage(area.path.appending(package.imageFileName), place: "file", reason: "its metadata was staged without it")
     }
-    try area.handle.synchronize()
-    let decided = try EntryName("\(area.name)\(Self.commitSuffix)")
-    try staging.rename(area.name, to: staging, as: decided)
+    guard !staged.images.isEmpty else { return try staging.removeTree(name) }
+    try area.synchronize()
+    let decided = try EntryName("\(name)\(Self.commitSuffix)")
+    try staging.rename(name, to: staging, as: decided)
     try staging.synchronize()
-    try finishCommit(area.handle)
-    try pointToNewest(Set(staged.images.map(\.unversioned)), using: area.handle)
+    try finishCommit(area)
+    try pointToNewest(Set(staged.images.map(\.unversioned)), using: area)
     try store.synchronize()
     try staging.removeTree(decided)
   }

@@ -7,26 +7,28 @@ import SystemPackage
 /// How many files are flushed at the same time: enough to fill a disk's queue.
 private let flushesAtOnce = 16
 
-/// Returns when the files' data is on the medium. They are flushed in parallel, on threads that may block.
+/// Returns when the files' data is on the medium. They are flushed in parallel.
 func synchronize(_ names: [String], in directory: DirectoryHandle) async throws {
   try await withThrowingTaskGroup(of: Void.self) { group in
     for (index, name) in names.enumerated() {
       if index >= flushesAtOnce { try await group.next() }
       let file = try directory.open(try EntryName(name), openForReadingWithoutBlocking)
       group.addTask {
-        try await withCheckedThrowingContinuation { (done: CheckedContinuation<Void, any Error>) in
-          DispatchQueue.global().async {
-            do throws(Errno) {
-              try file.descriptor.synchronize()
-              done.resume()
-            } catch {
-              done.resume(throwing: StoreError.system(operation: "fsync", path: directory.path.appending(name), error))
-            }
+        try await blocking {
+          do throws(Errno) { try file.descriptor.synchronize() } catch {
+            throw StoreError.system(operation: "fsync", path: directory.path.appending(name), error)
           }
         }
       }
     }
     try await group.waitForAll()
+  }
+}
+
+/// Runs what may wait for a disk on a thread that may block, which those of Swift's concurrency may not.
+func blocking<R: Sendable>(_ body: @escaping @Sendable () throws -> R) async throws -> R {
+  try await withCheckedThrowingContinuation { done in
+    DispatchQueue.global().async { done.resume(with: Result { try body() }) }
   }
 }
 
