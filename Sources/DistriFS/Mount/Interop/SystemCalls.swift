@@ -1,6 +1,7 @@
 // SPDX-FileCopyrightText: The distri authors
 // SPDX-License-Identifier: Apache-2.0
 
+import CLinux
 import Glibc
 import SystemPackage
 
@@ -54,6 +55,16 @@ enum SystemCalls {
 
   /// Whether this process may mount by itself.
   static var isRoot: Bool { geteuid() == 0 }
+
+  /// getxattr(2), links followed.
+  static func extendedAttribute(_ name: String, of path: FilePath) throws(Errno) -> [UInt8] {
+    var value = [UInt8](repeating: 0, count: 64 << 10)
+    let count = unsafe value.withUnsafeMutableBytes { buffer in
+      unsafe path.withPlatformString { unsafe getxattr($0, name, buffer.baseAddress, buffer.count) }
+    }
+    guard count >= 0 else { throw Errno(rawValue: errno) }
+    return Array(value[..<count])
+  }
 
   /// statvfs(3), for the question alone.
   static func askCapacity(of path: FilePath) {
