@@ -1,0 +1,31 @@
+// SPDX-FileCopyrightText: The distri authors
+// SPDX-License-Identifier: Apache-2.0
+
+import DistriBuild
+import DistriFS
+import DistriStore
+import FoundationEssentials
+import Glibc
+import SystemPackage
+
+/// Shows a build its dependencies by a mount of its own.
+struct MountedDependencies: DependencyRoot {
+  let store: LocalStore
+
+  func withRoot<R: Sendable>(
+    of packages: [PackageID], reserving own: PackageID, _ body: (FilePath) async throws -> R
+  ) async throws -> R {
+    let point = FileManager.default.temporaryDirectory.appending(path: "distri-build-\(UUID().uuidString)")
+    try FileManager.default.createDirectory(at: point, withIntermediateDirectories: true)
+    // Only an empty directory is removed: never what is mounted.
+    defer { _ = rmdir(point.path) }
+    var options = MountOptions()
+    options.source = store.path.string
+    // An ordinary user's sandbox is that user; others need not look in.
+    options.allowsOtherUsers = geteuid() == 0
+    let view = try PackageFileSystem(store: store, only: packages, reserving: own)
+    return try await withMount(of: view, at: FilePath(point.path), options: options) { mount in
+      try await body(mount.mountPoint)
+    }
+  }
+}
