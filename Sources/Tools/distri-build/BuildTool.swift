@@ -18,7 +18,7 @@ struct BuildTool: ParsableCommand {
         distri-build build --definitions pkgs --store /roimg hello
         distri-fuse run --store /roimg -- hello
       """,
-    subcommands: [BuildCommand.self, ScaffoldCommand.self])
+    subcommands: [ImportCommand.self, ScaffoldCommand.self, BuildCommand.self])
 }
 
 extension BuildError: ExitStatusProviding {
