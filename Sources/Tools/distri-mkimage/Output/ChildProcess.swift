@@ -34,11 +34,21 @@ struct ChildProcess {
         posix_spawn_file_actions_addopen(&actions, target, "/dev/null", O_RDWR, 0)
       }
     }
+    // Threads of the concurrency runtime block all signals, and we ignore SIGPIPE: neither is for the program to inherit.
+    var attributes = posix_spawnattr_t()
+    posix_spawnattr_init(&attributes)
+    defer { posix_spawnattr_destroy(&attributes) }
+    var signals = sigset_t()
+    sigemptyset(&signals)
+    posix_spawnattr_setsigmask(&attributes, &signals)
+    sigaddset(&signals, SIGPIPE)
+    posix_spawnattr_setsigdefault(&attributes, &signals)
+    posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF))
     let values = environment ?? ProcessInfo.processInfo.environment
     var process: pid_t = 0
     let code = Self.withCStrings([program.string] + arguments) { arguments in
       Self.withCStrings(values.map { "\($0)=\($1)" }.sorted()) {
-        posix_spawn(&process, program.string, &actions, nil, arguments, $0)
+        posix_spawn(&process, program.string, &actions, &attributes, arguments, $0)
       }
     }
     guard code == 0 else {
