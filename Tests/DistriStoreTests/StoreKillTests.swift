@@ -183,4 +183,20 @@ struct Worker: ~Copyable {
     try await store.recover()
     #expect(try names(in: store.path.appending(".staging")) == ["lock"])
   }
+
+  @Test func `what a killed writer had decided comes before what is decided later`() async throws {
+    let folder = try TemporaryDirectory()
+    let store = try LocalStore(path: folder.path)
+    let package = try PackageID(parsing: "a-amd64-1-1")
+    let other = try TemporaryDirectory()
+    try await add(["a-amd64-1-1": "first"], to: try LocalStore(path: other.path))
+    await #expect(throws: StoreError.immutable(package, in: store.path)) {
+      try await store.transaction { area in
+        try stage("second", of: package, in: area)
+        // While we stage, another writer decides, and dies.
+        try await shell("mkdir .staging/7-1.commit && cp \(other.path)/a-amd64-1-1.* .staging/7-1.commit/", in: store.path)
+      }
+    }
+    #expect(try SampleTree.contents(of: try store.image(of: package)) == Array("first".utf8))
+  }
 }

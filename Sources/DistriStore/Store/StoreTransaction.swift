@@ -28,7 +28,11 @@ extension LocalStore {
       let staged = try await blocking { try StagedPackages(checking: handle) }
       try await synchronize(staged.fileNames, in: handle)
       let lock = try await writer.lock(patience: patience)
-      try await blocking { try writer.commit(staged, handle, name) }
+      try await blocking {
+        // Again: what another writer had decided when it was killed meanwhile comes before what we decide.
+        try writer.recover()
+        try writer.commit(staged, handle, name)
+      }
       lock.release()
     } catch {
       try? await blocking { try writer.staging.removeTree(name) }
@@ -139,8 +143,7 @@ struct StoreWriter: Sendable {
 
   /// Takes out of the area what the store has already, byte for byte.
   private func dropPresent(_ staged: inout StagedPackages, _ area: DirectoryHandle) throws(StoreError) {
-    let present = Set(try listing().packages)
-    for package in staged.images.union(staged.metadata).intersection(present).sorted() {
+    for package in staged.images.union(staged.metadata).sorted() where try isVisible(package) {
       for file in [package.imageFileName, package.metadataFileName] {
         let name = try EntryName(file)
         guard try area.status(of: name) != nil else { continue }
@@ -235,7 +238,9 @@ struct StoreWriter: Sendable {
     }
   }
 
-  private func listing() throws(StoreError) -> StoreListing {
-    StoreListing(names: try store.names(), needsMetadata: section.needsMetadata)
+  private func isVisible(_ package: PackageID) throws(StoreError) -> Bool {
+    guard try store.status(of: try EntryName(package.imageFileName)) != nil else { return false }
+    guard section.needsMetadata else { return true }
+    return try store.status(of: try EntryName(package.metadataFileName)) != nil
   }
 }

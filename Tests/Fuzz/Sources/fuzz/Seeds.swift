@@ -28,7 +28,41 @@ func writeSeeds(of target: String, to folder: String) throws {
       var tree = SmallTree()
       _ = try ImageWriter(options: .init(compression: compression, blockSize: 4096)).write(&tree, to: file, path: path)
     }
+  case "archive":
+    let control = tar([
+      ("./control", "Package: a\nVersion: 1\nArchitecture: all\nDepends: b,\n c\n"), ("./postinst", "#!/bin/sh\n"),
+    ])
+    let data = tar([("./usr/bin/a", "hello"), ("./etc/a.conf", "")])
+    try write(data, folder + "/tar")
+    try write(ar([("debian-binary", Array("2.0\n".utf8)), ("control.tar", control), ("data.tar", data)]), folder + "/deb")
   default: break
+  }
+}
+
+/// A plain tar of regular files.
+private func tar(_ files: [(name: String, text: String)]) -> [UInt8] {
+  func octal(_ value: Int, _ digits: Int) -> [UInt8] {
+    let text = String(value, radix: 8)
+    return Array((String(repeating: "0", count: digits - text.utf8.count) + text).utf8) + [0]
+  }
+  func padded(_ bytes: [UInt8], _ count: Int) -> [UInt8] { bytes + Array(repeating: 0, count: count - bytes.count) }
+  var result: [UInt8] = []
+  for (name, text) in files {
+    let start =
+      padded(Array(name.utf8), 100) + octal(0o644, 7) + octal(0, 7) + octal(0, 7) + octal(text.utf8.count, 11) + octal(0, 11)
+    let rest = padded([UInt8(ascii: "0")] + Array(repeating: 0, count: 100) + Array("ustar".utf8) + [0] + Array("00".utf8), 356)
+    let sum = (start + rest).reduce(8 * 32) { $0 + Int($1) }
+    result += start + octal(sum, 6) + [UInt8(ascii: " ")] + rest + padded(Array(text.utf8), (text.utf8.count + 511) / 512 * 512)
+  }
+  return result + Array(repeating: 0, count: 1024)
+}
+
+private func ar(_ members: [(name: String, bytes: [UInt8])]) -> [UInt8] {
+  func field(_ text: String, _ count: Int) -> String { text + String(repeating: " ", count: count - text.utf8.count) }
+  return members.reduce(into: Array("!<arch>\n".utf8)) { result, member in
+    let numbers = field("0", 12) + field("0", 6) + field("0", 6) + field("100644", 8) + field("\(member.bytes.count)", 10)
+    result += Array((field(member.name, 16) + numbers + "`\n").utf8) + member.bytes
+    if member.bytes.count % 2 == 1 { result.append(10) }
   }
 }
 

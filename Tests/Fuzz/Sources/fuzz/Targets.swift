@@ -31,18 +31,46 @@ nonisolated(unsafe) let targets: [String: Target] = [
     try? walkImage(bytes(data, size))
     return 0
   },
+  "archive": { data, size in
+    try? walkArchives(bytes(data, size))
+    return 0
+  },
 ]
 
 private func bytes(_ data: UnsafePointer<UInt8>?, _ size: Int) -> [UInt8] {
   Array(UnsafeBufferPointer(start: data, count: size))
 }
 
-/// Reads all of an image, up to what a small one can hold: an image may well say that it has a file of terabytes.
-private func walkImage(_ bytes: [UInt8]) throws {
+/// Reads the bytes as an archive, and as a Debian package with all that is in it.
+private func walkArchives(_ bytes: [UInt8]) throws {
+  let file = try temporaryFile(bytes)
+  defer { try? file.close() }
+  let path = FilePath("/proc/self/fd/\(file.rawValue)")
+  let limits = ArchiveTree.Limits(entryCount: 1000, byteCount: 4 << 20)
+  func walk(_ tree: consuming ArchiveTree) throws {
+    while let entry = try tree.next() {
+      precondition(!entry.path.components.contains { $0.description == ".." })
+      if case .regular(let byteCount) = entry.kind {
+        // What is given is what was announced, or an error.
+        precondition(try tree.readContents(limit: .max).count == byteCount)
+      }
+    }
+  }
+  if let deb = try? DebianArchive(path: path) { try walk(try deb.data(limits: limits)) }
+  try walk(try ArchiveTree(path: path, limits: limits))
+}
+
+private func temporaryFile(_ bytes: [UInt8]) throws -> FileDescriptor {
   let file = try FileDescriptor.open(
     "/dev/shm", .readWrite, options: FileDescriptor.OpenOptions(rawValue: 0o20200000), permissions: .ownerReadWrite)
-  defer { try? file.close() }
   try file.writeAll(bytes)
+  return file
+}
+
+/// Reads all of an image, up to what a small one can hold: an image may well say that it has a file of terabytes.
+private func walkImage(_ bytes: [UInt8]) throws {
+  let file = try temporaryFile(bytes)
+  defer { try? file.close() }
   let image = try PackageImage(descriptor: file, path: "fuzz", cache: BlockCache(byteLimit: 1 << 20))
   var pending = [image.root]
   var budget = 4 << 20
