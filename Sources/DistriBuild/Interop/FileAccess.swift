@@ -22,3 +22,17 @@ extension FileDescriptor {
     }
   }
 }
+
+extension FilePath {
+  /// The size of a file in bytes.
+  ///
+  /// - Throws: ``BuildError/system(operation:path:_:)``.
+  func byteCount() throws(BuildError) -> UInt64 {
+    do {
+      let file = try FileDescriptor.open(self, .readOnly, options: [.closeOnExec, .noFollow])
+      return try file.closeAfter { UInt64(try file.seek(offset: 0, from: .end)) }
+    } catch {
+      throw .system(operation: "stat", path: self, error as? Errno ?? .ioError)
+    }
+  }
+}
