@@ -81,17 +81,3 @@ extension FilePath {
     guard error == 0 else { throw .system(operation: "remove", path: self, Errno(rawValue: error)) }
   }
 }
-
-extension FilePath {
-  /// The file's size.
-  ///
-  /// - Throws: ``BuildError/system(operation:path:_:)``.
-  func byteCount() throws(BuildError) -> UInt64 {
-    do {
-      let file = try FileDescriptor.open(self, .readOnly, options: .closeOnExec)
-      return UInt64(try file.closeAfter { try file.seek(offset: 0, from: .end) })
-    } catch {
-      throw .system(operation: "read", path: self, error as? Errno ?? .ioError)
-    }
-  }
-}
