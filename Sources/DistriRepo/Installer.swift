@@ -59,7 +59,8 @@ public struct Installer: Sendable {
       let packages = plan.missing.filter { !present.contains($0.id) }.sorted { ($0.byteCount ?? 0) > ($1.byteCount ?? 0) }.map(\.id)
       let files = packages.map { area.files(of: $0) }
       try await fetch(zip(packages, files), onFetched)
-      if let root {
+      // An `etc` among sources is not the machine's.
+      if let root, store.section == .packages {
         let defaults = try ConfigurationDefaults(root: root)
         for files in files { try defaults.copy(from: try PackageImage(path: files.image)) }
       }

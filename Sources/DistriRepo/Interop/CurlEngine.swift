@@ -109,7 +109,8 @@ import SystemPackage
       // What ended made room: start the next before waiting.
       let hasRoom = queue.hasRoom
       let hasCommands = inbox.withLock { !$0.isEmpty }
-      if !hasRoom && !hasCommands { _ = unsafe curl_multi_poll(multi, nil, 0, 1000, nil) }
+      // Woken by sockets, by libcurl's own timers and by commands.
+      if !hasRoom && !hasCommands { _ = unsafe curl_multi_poll(multi, nil, 0, 60_000, nil) }
     }
   }
 

@@ -124,6 +124,7 @@ private struct PublishJob: Sendable {
     guard let wanted = try Files.status(of: from) else {
       throw RepositoryError.system(operation: "stat", path: from, .noSuchFileOrDirectory)
     }
+    guard wanted.isRegular else { throw RepositoryError.system(operation: "publish", path: from, .notSupported) }
     let present = try Files.status(of: to)
     let isPresent = present.map { $0.isSameFile(as: wanted) || $0.isLikelyCopy(of: wanted) } ?? false
     if isPresent, let known, known.byteCount == wanted.byteCount, old.isNewer(than: wanted) { return (known, true) }

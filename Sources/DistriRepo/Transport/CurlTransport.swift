@@ -54,6 +54,8 @@ public final class CurlTransport: Transport {
   @discardableResult
   public func download(_ request: TransferRequest, into sink: any TransferSink) async throws -> TransferResponse {
     guard request.url.isHTTP else { throw RepositoryError.invalidURL(request.url) }
+    // The end of this object ends the thread that serves us.
+    defer { withExtendedLifetime(self) {} }
     var delay = options.retryDelay
     var attempt = 1
     while true {

@@ -107,6 +107,8 @@ final class FileSink: TransferSink {
       fail(failure)
       throw failure
     }
+    // A cancelled task sees the end of the pieces early.
+    try Task.checkCancellation()
     return RepositoryIndex.FileDigest(byteCount: UInt64(offset), sha256: digester.finish())
   }
 
