@@ -176,9 +176,9 @@ private func awaitEvents(_ wanted: Int, _ watch: Int32) {
   }
 }
 
-/// Starts a tool without waiting for it.
+/// Starts a tool, or the program at a path, without waiting for it.
 func spawn(_ tool: String, _ arguments: [String]) throws -> pid_t {
-  let path = ToolProcess.binaries.appending(tool).string
+  let path = tool.contains("/") ? tool : ToolProcess.binaries.appending(tool).string
   var pid: pid_t = 0
   var words: [UnsafeMutablePointer<CChar>?] = ([path] + arguments).map { strdup($0) } + [nil]
   defer { for word in words { free(word) } }

@@ -39,8 +39,11 @@ final class SecureServer: Sendable {
       }
       """
     try write(Array(configuration.utf8), to: directory.appending("nginx.conf"))
-    // Returns when it listens.
-    try run("nginx", ["-p", directory.string, "-c", directory.appending("nginx.conf").string, "-e", "\(directory)/error.log"])
+    // Returns when it listens. Foundation would wait for the daemon, which keeps the descriptor that it watches.
+    let starter = try spawn(
+      "/usr/bin/env",
+      ["nginx", "-p", directory.string, "-c", directory.appending("nginx.conf").string, "-e", "\(directory)/error.log"])
+    try #require(waitFor(starter) == 0, "nginx does not start")
   }
 
   /// Connection number and protocol of each request.
@@ -87,7 +90,10 @@ final class SecureServer: Sendable {
     let transport = try CurlTransport(options: options)
     try await withThrowingTaskGroup(of: Void.self) { group in
       for _ in 0..<40 {
-        group.addTask { #expect(try await transport.bytes(of: url, maximumByteCount: 400_000) == body) }
+        group.addTask {
+          let got = try await transport.bytes(of: url, maximumByteCount: 400_000)
+          #expect(got == body)
+        }
       }
       try await group.waitForAll()
     }
