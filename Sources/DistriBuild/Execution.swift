@@ -50,7 +50,7 @@ struct Execution: Sendable {
       ["strip", "--strip-debug", "--preserve-dates"] + paths[start..<min(start + 64, paths.count)]
     }
     guard !commands.isEmpty else { return }
-    try await run(commands, in: plan.sandbox, as: "strip \(paths.count) files")
+    try await run(commands, in: plan.sandbox, as: "strip of \(paths.count) program\(paths.count == 1 ? "" : "s or libraries")")
   }
 
   private func startLog() throws { try log.write(Array("\(plan)\n\n".utf8)) }
