@@ -109,7 +109,7 @@ public struct LibraryFarm: Sendable {
   private func inSearchPath(_ name: EntryName, of object: Object) throws -> PackageSet.Location? {
     for directory in object.elf.searchPath {
       guard let location = PackageLayout.location(ofSearchDirectory: directory, for: object.path, of: package),
-        location.package != package || location.path != PackageLayout.lib
+        location.path != PackageLayout.lib  // a farm has links only, to what is found without it
       else { continue }
       let path = location.path.appending(name)
       if location.package == package {

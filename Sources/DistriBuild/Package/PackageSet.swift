@@ -62,10 +62,14 @@ public struct PackageSet: Sendable {
 
   /// The library that the loader would find under a name in its own directories.
   public func library(named name: EntryName, for file: ELFFile) -> Location? {
+    var result: Location?
     for directory in PackageLayout.libraryDirectories(machine: file.machine, is64Bit: file.is64Bit) {
       let path = directory.appending(name)
-      if let package = libraries[path]?.first { return Location(package: package, path: path) }
+      // The package decides before the directory: a newer version may have its libraries elsewhere.
+      if let package = libraries[path]?.first, result.map({ Self.precedes(package, $0.package) }) ?? true {
+        result = Location(package: package, path: path)
+      }
     }
-    return nil
+    return result
   }
 }
