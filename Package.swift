@@ -117,7 +117,7 @@ let package = Package(
     .testTarget(name: "DistriFSTests", dependencies: ["DistriFS", "FSTestSupport", "TestSupport"], swiftSettings: tool),
     .testTarget(name: "DistriBuildTests", dependencies: ["DistriBuild", "TestSupport"], swiftSettings: tool),
     .testTarget(name: "DistriRepoTests", dependencies: ["DistriRepo", "TestSupport"], swiftSettings: tool),
-    .testTarget(name: "MountTests", dependencies: ["DistriFS", "FSTestSupport", "TestSupport"], swiftSettings: tool),
+    .testTarget(name: "MountTests", dependencies: ["DistriFS", "FSTestSupport", "TestSupport", "distri-fuse"], swiftSettings: tool),
     .testTarget(
       name: "ToolTests", dependencies: ["DistriStore", "TestSupport", "distri-init", "distri-mkimage", system], swiftSettings: tool),
     .testTarget(name: "SystemTests", dependencies: ["TestSupport"], swiftSettings: tool),

@@ -6,9 +6,9 @@ import DistriStore
 import SystemPackage
 
 /// The laws that every ``FileSystem`` keeps, checked through the protocol.
-public enum Conformance {
+package enum Conformance {
   /// Walks the whole file system, and gives a sentence for each broken law.
-  public static func violations(of fileSystem: any FileSystem) throws -> [String] {
+  package static func violations(of fileSystem: any FileSystem) throws -> [String] {
     var violations: [String] = []
     try check(try fileSystem.attributes(of: .root), ".", fileSystem, &violations)
     return violations
@@ -106,7 +106,7 @@ public enum Conformance {
   }
 
   /// The error of a call; nil when there is none.
-  public static func errno(of body: () throws(FileSystemFailure) -> Void) -> Errno? {
+  package static func errno(of body: () throws(FileSystemFailure) -> Void) -> Errno? {
     do throws(FileSystemFailure) {
       try body()
       return nil

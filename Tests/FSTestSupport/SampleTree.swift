@@ -8,9 +8,9 @@ import SystemPackage
 import TestSupport
 
 /// A tree with everything that a package may hold.
-public enum SampleTree {
+package enum SampleTree {
   /// Makes the tree on disk. Needs root: for devices, owners and `security` attributes.
-  public static func make(at root: FilePath) throws {
+  package static func make(at root: FilePath) throws {
     try directory(root)
     for name in ["out/bin", "out/lib/deep/er", "out/share/empty", "etc", "out/many"] { try directory(root.appending(name)) }
     try file(root.appending("out/bin/hello"), "#!/bin/sh\necho hello\n", mode: 0o755)
@@ -49,7 +49,8 @@ public enum SampleTree {
   private static func sparse(_ path: FilePath) throws {
     let file = try FileDescriptor.open(path, .writeOnly, options: .create, permissions: FilePermissions(rawValue: 0o644))
     defer { try? file.close() }
-    let block = (0..<(1 << 20)).map { UInt8(truncatingIfNeeded: $0 &* 31 &+ $0 / 251) }
+    let page = (0..<4096).map { UInt8(truncatingIfNeeded: $0 &* 31 &+ $0 / 251) }
+    let block = Array(repeatElement(page, count: 256).joined())
     try file.writeAll(block)
     try file.seek(offset: 2 << 20, from: .start)
     try file.writeAll(block)

@@ -7,14 +7,14 @@ import SystemPackage
 import TestSupport
 
 /// A store of a test's own, filled with images that mksquashfs makes.
-public final class TestStore: Sendable {
+package final class TestStore: Sendable {
   private let directory: FilePath
   /// The store's directory.
-  public let path: FilePath
+  package let path: FilePath
   /// An empty directory beside the store.
-  public let mountPoint: FilePath
+  package let mountPoint: FilePath
 
-  public init() throws {
+  package init() throws {
     directory = FilePath(FileManager.default.temporaryDirectory.path).appending("distri-test-\(UUID().uuidString)")
     path = directory.appending("store")
     mountPoint = directory.appending("ro")
@@ -26,11 +26,11 @@ public final class TestStore: Sendable {
   deinit { try? FileManager.default.removeItem(atPath: directory.string) }
 
   /// A name beside the store.
-  public func file(_ name: String) -> FilePath { directory.appending(name) }
+  package func file(_ name: String) -> FilePath { directory.appending(name) }
 
   /// Makes the image of a package beside the store: of paths and contents, a content that starts with `->` being a link's target.
   @discardableResult
-  public func makeImage(_ package: String, _ files: [String: String], options: [String] = []) async throws -> FilePath {
+  package func makeImage(_ package: String, _ files: [String: String], options: [String] = []) async throws -> FilePath {
     let tree = file("tree-\(package)")
     for (name, contents) in files {
       let target = tree.appending(name).string
@@ -47,7 +47,7 @@ public final class TestStore: Sendable {
 
   /// Makes the image of a package of a directory.
   @discardableResult
-  public func makeImage(_ package: String, of tree: FilePath, options: [String] = []) async throws -> FilePath {
+  package func makeImage(_ package: String, of tree: FilePath, options: [String] = []) async throws -> FilePath {
     try FileManager.default.createDirectory(atPath: tree.string, withIntermediateDirectories: true)
     let image = file("\(package).image")
     let outcome = try await ToolProcess.run(
@@ -57,7 +57,7 @@ public final class TestStore: Sendable {
   }
 
   /// Puts a package into the store as a transaction does: metadata, then the image, by renaming.
-  public func publish(_ package: String) throws {
+  package func publish(_ package: String) throws {
     let metadata = file("\(package).metadata")
     try Data("version: \"1\"\n".utf8).write(to: URL(fileURLWithPath: metadata.string))
     try rename(metadata, path.appending("\(package).meta.textproto"))
@@ -65,16 +65,16 @@ public final class TestStore: Sendable {
   }
 
   /// Makes a package and puts it into the store.
-  public func add(_ package: String, _ files: [String: String], options: [String] = []) async throws {
+  package func add(_ package: String, _ files: [String: String], options: [String] = []) async throws {
     try await makeImage(package, files, options: options)
     try publish(package)
   }
 
   /// The store as the library sees it.
-  public var local: LocalStore { get throws { try LocalStore(path: path) } }
+  package var local: LocalStore { get throws { try LocalStore(path: path) } }
 
   /// Takes a package out of the store.
-  public func remove(_ package: String) throws {
+  package func remove(_ package: String) throws {
     try FileManager.default.removeItem(atPath: path.appending("\(package).squashfs").string)
     try FileManager.default.removeItem(atPath: path.appending("\(package).meta.textproto").string)
   }
@@ -85,7 +85,7 @@ public final class TestStore: Sendable {
 }
 
 /// Words for what a test could not set up.
-public struct TestFailure: Error, CustomStringConvertible {
-  public let description: String
-  public init(_ description: String) { self.description = description }
+package struct TestFailure: Error, CustomStringConvertible {
+  package let description: String
+  package init(_ description: String) { self.description = description }
 }

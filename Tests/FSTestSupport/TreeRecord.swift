@@ -8,29 +8,29 @@ import Foundation
 import SystemPackage
 
 /// What can be seen of a file, in a form that can be compared: through the protocol, or through system calls.
-public struct TreeRecord: Equatable, Sendable, CustomStringConvertible {
-  public var mode: UInt32
-  public var userID: UInt32
-  public var groupID: UInt32
-  public var linkCount: UInt64
+package struct TreeRecord: Equatable, Sendable, CustomStringConvertible {
+  package var mode: UInt32
+  package var userID: UInt32
+  package var groupID: UInt32
+  package var linkCount: UInt64
   /// Of regular files and links; directories differ between file systems.
-  public var byteCount: UInt64?
-  public var modificationTime: Int64
-  public var device: UInt64
+  package var byteCount: UInt64?
+  package var modificationTime: Int64
+  package var device: UInt64
   /// A digest of the contents, or the target of a link.
-  public var contents: String
-  public var extendedAttributes: [String: [UInt8]]
+  package var contents: String
+  package var extendedAttributes: [String: [UInt8]]
 
-  public var description: String {
+  package var description: String {
     "mode \(String(mode, radix: 8)) owner \(userID):\(groupID) links \(linkCount) size \(byteCount ?? 0) time \(modificationTime) "
       + "device \(device) contents \(contents) attributes \(extendedAttributes)"
   }
 
   /// All files below a directory by their paths, `.` for itself.
-  public typealias Tree = [String: TreeRecord]
+  package typealias Tree = [String: TreeRecord]
 
   /// Through system calls.
-  public static func tree(at root: FilePath) throws -> Tree {
+  package static func tree(at root: FilePath) throws -> Tree {
     var tree: Tree = [:]
     try add(root, ".", to: &tree)
     return tree
@@ -49,9 +49,9 @@ public struct TreeRecord: Equatable, Sendable, CustomStringConvertible {
       record.contents = digest(try bytes(of: path))
     case S_IFLNK:
       record.byteCount = UInt64(status.st_size)
-      var buffer = [UInt8](repeating: 0, count: 4096)
-      let count = buffer.withUnsafeMutableBytes { readlink(path.string, $0.baseAddress!, $0.count) }
-      record.contents = String(decoding: buffer.prefix(max(0, count)), as: UTF8.self)
+      var buffer = [CChar](repeating: 0, count: 4096)
+      let count = readlink(path.string, &buffer, buffer.count)
+      record.contents = String(decoding: buffer.prefix(max(0, count)).map { UInt8(bitPattern: $0) }, as: UTF8.self)
     case S_IFDIR:
       for entry in try names(in: path) {
         try add(path.appending(entry), name == "." ? entry : "\(name)/\(entry)", to: &tree)
@@ -62,7 +62,7 @@ public struct TreeRecord: Equatable, Sendable, CustomStringConvertible {
   }
 
   /// The names in a directory, as the kernel lists them.
-  public static func names(in path: FilePath) throws -> [String] {
+  package static func names(in path: FilePath) throws -> [String] {
     guard let stream = opendir(path.string) else { throw Failure(path: path.string, errno: errno) }
     defer { closedir(stream) }
     var names: [String] = []
@@ -80,7 +80,7 @@ public struct TreeRecord: Equatable, Sendable, CustomStringConvertible {
   }
 
   /// All bytes of a file.
-  public static func bytes(of path: FilePath) throws -> [UInt8] {
+  package static func bytes(of path: FilePath) throws -> [UInt8] {
     let file = try FileDescriptor.open(path, .readOnly)
     defer { try? file.close() }
     var result: [UInt8] = []
@@ -109,7 +109,7 @@ public struct TreeRecord: Equatable, Sendable, CustomStringConvertible {
   }
 
   /// Through the protocol.
-  public static func tree(of fileSystem: any FileSystem, at root: NodeID = .root) throws -> Tree {
+  package static func tree(of fileSystem: any FileSystem, at root: NodeID = .root) throws -> Tree {
     var tree: Tree = [:]
     try add(try fileSystem.attributes(of: root), ".", fileSystem, to: &tree)
     return tree
@@ -153,30 +153,30 @@ public struct TreeRecord: Equatable, Sendable, CustomStringConvertible {
   }
 
   /// The length and a hash, the same within a process: enough to tell different files apart.
-  public static func digest(_ bytes: [UInt8]) -> String {
+  package static func digest(_ bytes: [UInt8]) -> String {
     var hasher = Hasher()
     bytes.withUnsafeBytes { hasher.combine(bytes: $0) }
     return "\(bytes.count):\(String(UInt(bitPattern: hasher.finalize()), radix: 16))"
   }
 
   /// The lines in which two trees differ.
-  public static func differences(_ a: Tree, _ b: Tree) -> [String] {
+  package static func differences(_ a: Tree, _ b: Tree) -> [String] {
     Set(a.keys).union(b.keys).sorted().compactMap { path in
       a[path] == b[path] ? nil : "\(path): \(a[path]?.description ?? "absent") ≠ \(b[path]?.description ?? "absent")"
     }
   }
 
   /// A system call that failed.
-  public struct Failure: Error, CustomStringConvertible {
-    public var path: String
-    public var errno: Int32
-    public var description: String { "\(path): \(Errno(rawValue: errno))" }
+  package struct Failure: Error, CustomStringConvertible {
+    package var path: String
+    package var errno: Int32
+    package var description: String { "\(path): \(Errno(rawValue: errno))" }
   }
 }
 
 extension PackageImage.Kind {
   /// The type bits of a mode.
-  public var format: UInt32 {
+  package var format: UInt32 {
     switch self {
     case .directory: S_IFDIR
     case .regular: S_IFREG
@@ -190,14 +190,15 @@ extension PackageImage.Kind {
 }
 
 /// Runs what may block for long, or on a mount of this process, on a thread of its own.
-public func onThread<R: Sendable>(_ body: @escaping @Sendable () throws -> R) async throws -> R {
+package func onThread<R: Sendable>(_ body: @escaping @Sendable () throws -> R) async throws -> R {
   try await withCheckedThrowingContinuation { continuation in
     Thread.detachNewThread { continuation.resume(with: Result { try body() }) }
   }
 }
 
 /// Asks again and again, with a pause that only lets others run, until the answer is yes or the time is up.
-public func eventually(within limit: Duration = .seconds(1), _ isTrue: @escaping @Sendable () throws -> Bool) async throws -> Bool {
+package func eventually(within limit: Duration = .seconds(20), _ isTrue: @escaping @Sendable () throws -> Bool) async throws -> Bool
+{
   let end = ContinuousClock.now + limit
   while true {
     if try await onThread(isTrue) { return true }

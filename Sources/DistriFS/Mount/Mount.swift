@@ -53,14 +53,17 @@ public struct Mount: ~Copyable, Sendable {
   /// Checks the mount point, and clears a mount of ours away whose process is dead.
   fileprivate static func prepare(_ mountPoint: FilePath) throws(MountError) -> FilePath {
     let path = canonical(mountPoint)
+    let isOurs = try MountTable.current().entry(at: path)?.isOurs == true
     do throws(Errno) {
+      // The kernel knows the attributes of a dead mount's root still: only a question that it has to pass on tells.
+      if isOurs { try SystemCalls.askCapacity(of: path) }
       guard try SystemCalls.isDirectory(path) else { throw Errno.notDirectory }
     } catch {
-      guard error == .socketNotConnected || error == .connectionAbort else { throw .invalidMountPoint(mountPoint, error) }
+      guard isOurs, error == .socketNotConnected || error == .connectionAbort else { throw .invalidMountPoint(mountPoint, error) }
       try unmount(path, lazily: true)
       return try prepare(path)
     }
-    if let entry = try MountTable.current().entry(at: path), entry.isOurs { throw .busy(mountPoint) }
+    if isOurs { throw .busy(mountPoint) }
     return path
   }
 }
@@ -75,6 +78,7 @@ extension FilePath {
 /// A mount that is still in use when the body ends is detached, and what its users have open gives errors.
 ///
 /// - Throws: ``MountError``; what the body throws.
+@discardableResult
 public func withMount<R>(
   of fileSystem: some FileSystem, at mountPoint: FilePath, options: MountOptions = MountOptions(),
   logger: Logger = Logger(label: "distri.fs"), isolation: isolated (any Actor)? = #isolation,

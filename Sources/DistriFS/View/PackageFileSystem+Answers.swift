@@ -8,6 +8,7 @@ extension PackageFileSystem {
   /// The extended attribute of the view's root that says how the mount is: a line for each fact, fields separated by tabs. Extension.
   public static let statusAttribute = "user.distri.status"
 
+  /// The entry of a directory; `EIO` in a damaged package.
   public func lookUp(_ name: EntryName, in directory: NodeID) throws(FileSystemFailure) -> Attributes {
     let view = view
     let found: Attributes
@@ -35,6 +36,7 @@ extension PackageFileSystem {
     return found
   }
 
+  /// What `lstat` says; a damaged package is a directory whose contents cannot be read.
   public func attributes(of inode: NodeID) throws(FileSystemFailure) -> Attributes {
     let view = view
     switch try place(of: inode, in: view) {
@@ -51,6 +53,7 @@ extension PackageFileSystem {
     }
   }
 
+  /// The entries of a directory, in an order that survives changes of the store.
   public func entries(
     of directory: NodeID, after cookie: UInt64, _ emit: (EntryName, Attributes, UInt64) -> Bool
   ) throws(FileSystemFailure) {
@@ -80,6 +83,7 @@ extension PackageFileSystem {
     }
   }
 
+  /// Bytes of a file; without a copy where they lie uncompressed in the image.
   public func read(
     _ file: NodeID, at offset: UInt64, count: Int, into reply: inout ReplyBuffer
   ) throws(FileSystemFailure) {
@@ -104,6 +108,7 @@ extension PackageFileSystem {
     }
   }
 
+  /// The target of a link, of the view or of a package.
   public func symbolicLinkTarget(of link: NodeID, into reply: inout ReplyBuffer) throws(FileSystemFailure) {
     switch try place(of: link, in: view) {
     case .link(let directory, let entry): reply.append(directory.target(of: entry))
@@ -113,6 +118,7 @@ extension PackageFileSystem {
     }
   }
 
+  /// The attributes that the image holds; the root has ``statusAttribute``.
   public func extendedAttributes(of inode: NodeID) throws(FileSystemFailure) -> [ExtendedAttribute] {
     switch try place(of: inode, in: view) {
     case .root: return [ExtendedAttribute(name: Array(Self.statusAttribute.utf8), value: status)]

@@ -60,6 +60,14 @@ public struct ReplyBuffer: ~Copyable {
     byteCount += Int(range.upperBound - range.lowerBound)
   }
 
+  /// Whether all bytes lie in mapped files.
+  var isMapped: Bool {
+    segments.allSatisfy { segment in
+      if case .mapped = segment { return true }
+      return false
+    }
+  }
+
   /// All bytes, copied.
   public var bytes: [UInt8] {
     var result: [UInt8] = []

@@ -115,7 +115,7 @@ import SystemPackage
       return
     }
     // On a thread of its own: if the threads have just seen that it is over, the question is answered only when the session is closed.
-    SystemCalls.detachThread { [mountPoint] in SystemCalls.askCapacity(of: mountPoint) }
+    SystemCalls.detachThread { [mountPoint] in try? SystemCalls.askCapacity(of: mountPoint) }
   }
 
   private static func optionText(_ options: MountOptions) -> String {

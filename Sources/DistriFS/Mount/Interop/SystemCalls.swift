@@ -66,10 +66,10 @@ enum SystemCalls {
     return Array(value[..<count])
   }
 
-  /// statvfs(3), for the question alone.
-  static func askCapacity(of path: FilePath) {
+  /// statvfs(3), for the question alone: the kernel never answers it from memory.
+  static func askCapacity(of path: FilePath) throws(Errno) {
     var result = statvfs()
-    _ = unsafe path.withPlatformString { unsafe statvfs($0, &result) }
+    guard unsafe path.withPlatformString({ unsafe statvfs($0, &result) }) == 0 else { throw Errno(rawValue: errno) }
   }
 
   /// Runs the body on a thread of its own, which may block for as long as it likes. False when the system has no more threads.

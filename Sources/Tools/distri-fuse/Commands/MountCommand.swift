@@ -44,7 +44,8 @@ struct MountCommand: AsyncParsableCommand {
 
   @Option(
     name: [.long, .customLong("ready-fd")],
-    help: ArgumentHelp("With --foreground: write a line to this descriptor when the view answers, and close it.", valueName: "number"))
+    help: ArgumentHelp(
+      "With --foreground: write a line to this descriptor when the view answers, and close it.", valueName: "number"))
   var readinessFd: Int32?
 
   func validate() throws {
