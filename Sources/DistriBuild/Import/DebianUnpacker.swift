@@ -52,8 +52,8 @@ struct DebianUnpacker {
     guard let first = path.components.first?.description else { return .nowhere }
     switch first {
     case "usr" where path.components.count > 1 && path.components[1].description == "local": return .runTime
-    case "opt", "srv", "boot": if path.components.count == 1 { return .runTime }
-    case "dev", "proc", "sys", "run": if path.components.count == 1 { return .nowhere }
+    // A machine has these, whatever its packages.
+    case "opt", "srv", "boot", "dev", "proc", "sys", "run", "tmp": if path.components.count == 1 { return .nowhere }
     default: break
     }
     return PackageLayout.inPackage(path).map { .package($0) } ?? .runTime

@@ -215,7 +215,7 @@ extension Importer {
     let result = try pass.run(item.unpacked.tree, objects: item.unpacked.objects)
     var tree = result.tree
     try Self.rewrite(result.rewrites, in: &tree)
-    Self.addTemporaryFiles(item, to: &tree)
+    try Self.addTemporaryFiles(item, to: &tree)
     var closure = PackageSet()
     for other in item.closure { if let contents = set[other] { try closure.insert(other, contents) } }
     try Wrappers(of: item.id, tree: tree, closure: closure, libraries: result.farm.links.keys).insert(into: &tree)
@@ -248,12 +248,12 @@ extension Importer {
     }
   }
 
-  private static func addTemporaryFiles(_ item: ResolvedPackages.Item, to tree: inout PackageTree) {
+  private static func addTemporaryFiles(_ item: ResolvedPackages.Item, to tree: inout PackageTree) throws {
     guard !item.unpacked.temporaryFiles.isEmpty else { return }
     let path = PackageLayout.path("out/lib/tmpfiles.d")
-    guard let name = try? EntryName("\(item.id.name).conf") else { return }
-    var bytes: [UInt8] = []
-    if let own = tree.file(at: path.appending(name)) { bytes = (try? tree.contents(of: own, limit: 1 << 20)) ?? [] }
+    let name = try EntryName("\(item.id.name).conf")
+    // The package may come with lines of its own.
+    var bytes = try tree.file(at: path.appending(name)).map { own in try tree.contents(of: own, limit: 1 << 20) } ?? []
     bytes += Array(TemporaryFile.text(of: item.unpacked.temporaryFiles, package: item.id).utf8)
     if !bytes.isEmpty { tree.insertFile(path.appending(name), bytes) }
   }
