@@ -61,8 +61,8 @@ struct Worker: ~Copyable {
     return packages
   }
 
-  /// What a store looks like when the next writer has recovered it.
-  private func checkRecovered(_ store: LocalStore, live: String) throws {
+  /// What a store looks like when the next writer has recovered it; returns the newest revision.
+  private func checkRecovered(_ store: LocalStore, live: String) throws -> UInt64 {
     let packages = try checkPackages(of: store)
     #expect(try store.defects().isEmpty)
     // A transaction's three packages appear together. Only old revisions are ever removed.
@@ -74,40 +74,38 @@ struct Worker: ~Copyable {
       #expect(links["\(name)-amd64.meta.textproto"]?.entry.kind == .symbolicLink(target: Array(last.metadataFileName.utf8)))
     }
     #expect(try names(in: store.path.appending(".staging")).filter { !$0.hasPrefix(live) } == ["lock"])
+    return newest
   }
 
   @Test(.timeLimit(.minutes(5))) func `a writer that is killed at any moment leaves whole packages only`() async throws {
     let folder = try TemporaryDirectory()
     let store = try LocalStore(path: folder.path)
     let live = try PackageID(parsing: "live-amd64-1-1")
-    var abandoned = 0
-    var decided = 0
+    var (kills, abandoned, newest) = (0, 0, UInt64(0))
     try await store.transaction { area in
       try stage("live", of: live, in: area)
       let image = try bytes(of: area.imagePath(of: live))
       let own = try #require(area.directory.lastComponent).string
-      for _ in 0..<120 {
+      // At least so many; more on a busy machine, where most kills come before the worker has done anything.
+      while kills < 120 || abandoned < 10 || newest <= 10 {
+        kills += 1
         var worker = try Worker(["write", store.path.string, "k"])
         // Not to wait for something: the moment of the kill is to be any.
-        try await Task.sleep(for: .microseconds(Int.random(in: 0...60_000)))
+        try await Task.sleep(for: .microseconds(Int.random(in: 0...80_000)))
         let wasAlive = worker.kill()
         #expect(wasAlive)
         let left = try names(in: store.path.appending(".staging")).filter {
           !$0.hasPrefix(own) && !$0.contains("/") && $0 != "lock"
         }
         abandoned += left.count
-        decided += left.filter { $0.contains(".") }.count
         #expect(try store.defects().allSatisfy { if case .metadataWithoutImage = $0 { true } else { false } })
         _ = try checkPackages(of: store)
         try await store.recover()
-        try checkRecovered(store, live: own)
+        newest = try checkRecovered(store, live: own)
         #expect(try bytes(of: area.imagePath(of: live)) == image)
       }
     }
     #expect(try store.contains(live))
-    // Otherwise the kills missed what they were for.
-    #expect(abandoned >= 10, "\(abandoned) areas of dead writers, of which \(decided) were being committed or removed")
-    #expect(try store.packages().contains { $0.revision > 10 })
   }
 
   @Test(.timeLimit(.minutes(2))) func `writers in several processes do not disturb one another, nor a reader`() async throws {
