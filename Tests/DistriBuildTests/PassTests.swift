@@ -76,7 +76,9 @@ extension PackageTree {
   @Test func `rename moves directories with what is in them and keeps hard links`() throws {
     var tree = try package(["out/a/x/file"])
     tree.insert(
-      .init(entry: TreeEntry(path: try TreePath(parsing: "out/link"), kind: .hardLink(to: try TreePath(parsing: "out/a/x/file")), permissions: 0o644)))
+      .init(
+        entry: TreeEntry(
+          path: try TreePath(parsing: "out/link"), kind: .hardLink(to: try TreePath(parsing: "out/a/x/file")), permissions: 0o644)))
     tree.move(try TreePath(parsing: "out/a"), to: try TreePath(parsing: "out/b/c"))
     #expect(try tree.entry("out/a") == nil && tree.entry("out/b/c/x/file") != nil)
     #expect(try tree.entry("out/link")?.kind == .hardLink(to: TreePath(parsing: "out/b/c/x/file")))
@@ -84,12 +86,14 @@ extension PackageTree {
   }
 
   @Test func `capability becomes the attribute that the kernel reads`() throws {
-    let tree = try install("capability: { filename: \"bin/ping\" capability: \"cap_net_raw,cap_net_admin=ep\" }", on: ["out/bin/ping"])
+    let tree = try install(
+      "capability: { filename: \"bin/ping\" capability: \"cap_net_raw,cap_net_admin=ep\" }", on: ["out/bin/ping"])
     let attributes = try #require(try tree.entry("out/bin/ping")?.extendedAttributes)
     #expect(attributes.map { String(decoding: $0.name, as: UTF8.self) } == ["security.capability"])
     // Bits 12 and 13, permitted, with the effective flag of revision 2.
     #expect(attributes[0].value == [1, 0, 0, 2, 0, 0x30, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])
-    #expect(FileCapabilities(parsing: "cap_bpf+i")?.attribute.value == [0, 0, 0, 2] + [UInt8](repeating: 0, count: 12) + [0x80, 0, 0, 0])
+    #expect(
+      FileCapabilities(parsing: "cap_bpf+i")?.attribute.value == [0, 0, 0, 2] + [UInt8](repeating: 0, count: 12) + [0x80, 0, 0, 0])
     for wrong in ["", "cap_nothing=ep", "cap_chown", "cap_chown=x", "=ep"] { #expect(FileCapabilities(parsing: wrong) == nil) }
   }
 
@@ -116,16 +120,19 @@ extension PackageTree {
   }
 
   @Test func `a claimed file moves and leaves a link behind`() throws {
-    var tree = try package(["out/lib/libudev.so.1", "out/lib/libudev.so", "out/lib/udev/rules", "out/lib/other.so", "out/lib/crt1.o"])
+    var tree = try package([
+      "out/lib/libudev.so.1", "out/lib/libudev.so", "out/lib/udev/rules", "out/lib/other.so", "out/lib/crt1.o",
+    ])
     let text = """
       split_package: { name: "libudev" claim: { glob: "out/lib/libudev.so*" } claim: { glob: "out/lib/crt?.o" dir: "out/lib64" } }
       split_package: { name: "udev" claim: { glob: "out/lib/udev" } }
       """
     let parts = try split(text, &tree)
     #expect(parts.map(\.0.description) == ["libudev-amd64-1-1", "udev-amd64-1-1"])
-    #expect(parts[0].1.sortedNodes.map(\.entry.path.description) == [
-      "out", "out/lib", "out/lib/libudev.so", "out/lib/libudev.so.1", "out/lib64", "out/lib64/crt1.o",
-    ])
+    #expect(
+      parts[0].1.sortedNodes.map(\.entry.path.description) == [
+        "out", "out/lib", "out/lib/libudev.so", "out/lib/libudev.so.1", "out/lib64", "out/lib64/crt1.o",
+      ])
     #expect(try parts[1].1.entry("out/lib/udev/rules") != nil)
     #expect(
       try tree.entry("out/lib/libudev.so.1")?.kind
@@ -141,7 +148,10 @@ extension PackageTree {
     tree.insertFile(try TreePath(parsing: "out/bin/a"), [1, 2, 3])
     for name in ["b", "c"] {
       tree.insert(
-        .init(entry: TreeEntry(path: try TreePath(parsing: "out/bin/\(name)"), kind: .hardLink(to: try TreePath(parsing: "out/bin/a")), permissions: 0o644)))
+        .init(
+          entry: TreeEntry(
+            path: try TreePath(parsing: "out/bin/\(name)"), kind: .hardLink(to: try TreePath(parsing: "out/bin/a")),
+            permissions: 0o644)))
     }
     let parts = try split("split_package: { name: \"x\" claim: { glob: \"out/bin/a\" } }", &tree)
     #expect(try tree.entry("out/bin/b")?.kind == .regular(byteCount: 3))
@@ -163,7 +173,8 @@ extension PackageTree {
 @Suite struct SourceTests {
   @Test(arguments: [
     ("https://example.org/hello-2.10.tar.gz", "hello", "2.10"), ("https://x/nano_7.2.orig.tar.xz", "nano", "7.2"),
-    ("https://x/o/systemd/archive/v245.tar.gz", "systemd", "245"), ("https://x/zlib_1.2.13.dfsg.orig.tar.bz2", "zlib", "1.2.13.dfsg"),
+    ("https://x/o/systemd/archive/v245.tar.gz", "systemd", "245"),
+    ("https://x/zlib_1.2.13.dfsg.orig.tar.bz2", "zlib", "1.2.13.dfsg"),
     ("https://x/gtk+-3.0-rc1.zip?download=1#x", "gtk+", "3.0-rc1"), ("https://x/libfoo-v1.2.tgz", "libfoo", "1.2"),
     ("https://x/a/Linux_Pam-1.3.1.tar", "linux-pam", "1.3.1"),
   ])

@@ -18,18 +18,28 @@ extension MessageSchema<Definition> {
         definition.pull = pull
       },
     ]
-    fields["cbuilder"] = builder(Definition.Builder.C(), .init("cbuilder", [
-      "extra_configure_flag": .texts(\.extraConfigureFlags), "extra_ldflag": .texts(\.extraLinkerFlags),
-      "extra_make_flag": .texts(\.extraMakeFlags), "autoreconf": .bool(\.runsAutoreconf),
-    ])) { .c($0) }
+    fields["cbuilder"] = builder(
+      Definition.Builder.C(),
+      .init(
+        "cbuilder",
+        [
+          "extra_configure_flag": .texts(\.extraConfigureFlags), "extra_ldflag": .texts(\.extraLinkerFlags),
+          "extra_make_flag": .texts(\.extraMakeFlags), "autoreconf": .bool(\.runsAutoreconf),
+        ])
+    ) { .c($0) }
     fields["perlbuilder"] = builder([], .list("perlbuilder", "extra_makefile_flag")) { .perl(extraMakefileFlags: $0) }
     fields["pythonbuilder"] = builder([String](), .init("pythonbuilder", [:])) { _ in .python }
     fields["gomodbuilder"] = builder([String](), .init("gomodbuilder", [:])) { _ in .goModule }
     fields["cmakebuilder"] = builder([], .list("cmakebuilder", "extra_cmake_flag")) { .cmake(extraFlags: $0) }
     fields["mesonbuilder"] = builder([], .list("mesonbuilder", "extra_meson_flag")) { .meson(extraFlags: $0) }
-    fields["gobuilder"] = builder(Definition.Builder.Go(), .init("gobuilder", [
-      "install": .texts(\.install), "import_path": .text(\.importPath), "go_env": .texts(\.environment),
-    ])) { .go($0) }
+    fields["gobuilder"] = builder(
+      Definition.Builder.Go(),
+      .init(
+        "gobuilder",
+        [
+          "install": .texts(\.install), "import_path": .text(\.importPath), "go_env": .texts(\.environment),
+        ])
+    ) { .go($0) }
     return MessageSchema("a definition", fields)
   }
 

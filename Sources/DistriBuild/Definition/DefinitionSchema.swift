@@ -89,7 +89,9 @@ struct DefinitionReader {
     }
   }
 
-  private static let flags = ["true": true, "True": true, "t": true, "1": true, "false": false, "False": false, "f": false, "0": false]
+  private static let flags = [
+    "true": true, "True": true, "t": true, "1": true, "false": false, "False": false, "f": false, "0": false,
+  ]
 
   private static func text(_ bytes: [UInt8], of field: TextField) throws(TextDefect) -> String {
     guard let text = String(validating: bytes, as: UTF8.self) else {

@@ -40,7 +40,8 @@ struct Installation {
     for directory in instructions.emptyDirectories {
       let path = try below(directory)
       if tree[path] == nil {
-        tree.insert(.init(entry: TreeEntry(path: path, kind: .directory, permissions: 0o755, modificationTime: tree.modificationTime)))
+        tree.insert(
+          .init(entry: TreeEntry(path: path, kind: .directory, permissions: 0o755, modificationTime: tree.modificationTime)))
       }
     }
     for rename in instructions.renames { try move(rename, in: &tree) }
@@ -78,7 +79,9 @@ struct Installation {
 
   private func copy(_ from: String, to path: TreePath, permissions: UInt16?, into tree: inout PackageTree) throws {
     // TreePath refuses what would leave the source; links inside it are refused, too: the source is somebody else's.
-    guard let inside = try? TreePath(parsing: from), !inside.isRoot else { throw defect("«\(from.printable)» is no path in the source") }
+    guard let inside = try? TreePath(parsing: from), !inside.isRoot else {
+      throw defect("«\(from.printable)» is no path in the source")
+    }
     var node: PackageTree.Node?
     var directory = try DirectoryTree(path: source)
     while let entry = try directory.next() {

@@ -27,10 +27,12 @@ public struct BuildPlan: Sendable, Hashable, CustomStringConvertible {
   /// A command as a shell would take it.
   public static func line(_ command: [String]) -> String {
     command.map { word in
-      let isPlain = !word.isEmpty && word.utf8.allSatisfy { byte in
-        (0x30...0x39).contains(byte) || (0x40...0x5a).contains(byte) || (0x61...0x7a).contains(byte)
-          || "-_=./:,+%".utf8.contains(byte)
-      }
+      let isPlain =
+        !word.isEmpty
+        && word.utf8.allSatisfy { byte in
+          (0x30...0x39).contains(byte) || (0x40...0x5a).contains(byte) || (0x61...0x7a).contains(byte)
+            || "-_=./:,+%".utf8.contains(byte)
+        }
       return isPlain ? word : "'\(word.replacing("'", with: #"'\''"#))'"
     }.joined(separator: " ")
   }

@@ -43,7 +43,9 @@ struct SourcePreparation {
 
   private func takeLocal(_ reference: SourceReference, into source: FilePath) throws {
     let text = reference.scheme == nil ? reference.url : String(reference.url.dropFirst("file://".count))
-    guard !text.isEmpty else { throw BuildError.source(reference.url, reason: "is empty; a definition without source says empty://") }
+    guard !text.isEmpty else {
+      throw BuildError.source(reference.url, reason: "is empty; a definition without source says empty://")
+    }
     let path = directory.pushing(FilePath(text))
     if path.isDirectory {
       var tree = try DirectoryTree(path: path)

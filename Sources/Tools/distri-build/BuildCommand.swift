@@ -47,7 +47,8 @@ struct BuildCommand: AsyncParsableCommand {
   @OptionGroup var storeOptions: StoreOptions
   @OptionGroup var definitionOptions: DefinitionOptions
 
-  @Option(help: ArgumentHelp("Where builds happen and their logs stay. Without it, _build beside the definitions.", valueName: "dir"))
+  @Option(
+    help: ArgumentHelp("Where builds happen and their logs stay. Without it, _build beside the definitions.", valueName: "dir"))
   var work: String?
 
   @Option(help: "How many jobs a build step may start at once.")

@@ -25,7 +25,9 @@ struct SourceCache: SourceFetcher {
       if source.hash.isEmpty { return file }
       if try Checksum.sha256(of: file) == source.hash { return file }
     }
-    guard !source.hash.isEmpty, let names = try? FileManager.default.contentsOfDirectory(atPath: directory.string) else { return nil }
+    guard !source.hash.isEmpty, let names = try? FileManager.default.contentsOfDirectory(atPath: directory.string) else {
+      return nil
+    }
     for name in names.sorted() where !name.hasPrefix(".") {
       let file = directory.appending(name)
       if try Checksum.sha256(of: file) == source.hash { return file }
