@@ -8,7 +8,7 @@ import SystemPackage
 /// One parser under test: takes any bytes, may throw, must not do anything else.
 typealias Target = @convention(c) (UnsafePointer<UInt8>?, Int) -> CInt
 
-nonisolated(unsafe) let targets: [String: Target] = [
+let targets: [String: Target] = [
   "name": { data, size in
     let text = String(decoding: bytes(data, size), as: UTF8.self)
     if let id = try? PackageID(parsing: text) {
@@ -52,7 +52,8 @@ private func walkArchives(_ bytes: [UInt8]) throws {
       precondition(!entry.path.components.contains { $0.description == ".." })
       if case .regular(let byteCount) = entry.kind {
         // What is given is what was announced, or an error.
-        precondition(try tree.readContents(limit: .max).count == byteCount)
+        let contents = try tree.readContents(limit: .max)
+        precondition(contents.count == byteCount)
       }
     }
   }
