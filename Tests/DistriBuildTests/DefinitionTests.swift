@@ -61,7 +61,7 @@ func parse(_ text: String, name: String = "sample") throws -> Definition {
 /// The files of `DISTRI_CORPUS`, or none where the corpus is not at hand: then the complete definition above has to do.
 private func corpus() throws -> [(String, [UInt8])] {
   var files = [("complete", Array(completeDefinition.utf8))]
-  guard let path = ProcessInfo.processInfo.environment["DISTRI_CORPUS"] else { return files }
+  guard let path = ProcessInfo.processInfo.environment["DISTRI_CORPUS"], !path.isEmpty else { return files }
   let names = try FileManager.default.contentsOfDirectory(atPath: path).filter { $0.hasSuffix(".textproto") }.sorted()
   for name in names { files.append((name, Array(try Data(contentsOf: URL(filePath: path + "/" + name))))) }
   return files

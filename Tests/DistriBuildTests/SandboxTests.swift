@@ -214,6 +214,28 @@ private func readToEnd(_ fifo: String, whenOpen: () -> Void = {}) throws -> Int 
     for word in ["sys", "remount", "mount"] { #expect(output.contains("\(word) refused\n")) }
   }
 
+  @Test func `ordinary users make the same sandboxes`() async throws {
+    // These very tests again, by somebody who is not root; that one is not here for them.
+    guard getuid() == 0 else { return }
+    let directory = try TemporaryDirectory()
+    let log = directory.path.appending("log")
+    let file = try FileDescriptor.open(log, .readWrite, options: .create, permissions: .ownerReadWrite)
+    defer { try? file.close() }
+    let program = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
+    let shared = ["bin", "dev", "etc", "lib", "lib64", "opt", "proc", "sys", "usr"].map { "/\($0)" }
+    var plan = SandboxPlan(
+      operations: shared.filter { FileManager.default.fileExists(atPath: $0) }
+        .map { .bind(from: FilePath($0), to: FilePath($0)) } + [.bind(from: FilePath(program), to: "/tests"), .tmpfs(at: "/tmp")])
+    plan.namespaces = []
+    plan.identity = SandboxPlan.Identity(userID: 1000, groupID: 1000)
+    plan.privileges = .inherited
+    plan.environment = ["PATH": "/usr/bin:/bin"]
+    let command = ["/tests", "--testing-library", "swift-testing", "--filter", "SandboxTests"]
+    let status = try await NamespaceSandbox().run(command, in: plan, io: .log(file))
+    let output = try String(contentsOfFile: log.string, encoding: .utf8)
+    #expect(status.isSuccess && output.contains("ordinary users make the same sandboxes"), "\(output)")
+  }
+
   @Test func `a plan prints what will happen`() {
     var plan = SandboxPlan(operations: [
       .bind(from: "/a", to: "/b", readOnly: true), .symbolicLink(at: "/bin", to: "/ro/bin"),
