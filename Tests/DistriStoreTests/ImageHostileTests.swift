@@ -99,7 +99,8 @@ func withImage<R>(_ bytes: [UInt8], _ body: (PackageImage) throws -> R) throws -
   return try body(try PackageImage(path: path))
 }
 
-/// Reads everything there is in an image that may be hostile, within bounds that an honest one of its size does not reach.
+/// Reads everything there is in an image that may be hostile, within bounds that an honest one of its size does not
+/// reach.
 func exhaust(_ image: PackageImage) -> (nodes: Int, failures: Int) {
   var visited: Set<PackageImage.Node> = [image.root]
   var pending = [image.root]

@@ -5,8 +5,8 @@ import Synchronization
 
 /// Decompressed blocks of all images, bounded in bytes.
 ///
-/// Two generations: what is touched is in the young one; when that holds half of the limit, it becomes the old one and the old one is dropped.
-/// Blocks that are stored uncompressed are never here, they are read from the mapping.
+/// Two generations: what is touched is in the young one; when that holds half of the limit, it becomes the old one and
+/// the old one is dropped. Blocks that are stored uncompressed are never here, they are read from the mapping.
 public final class BlockCache: Sendable {
   /// The one that images use unless told otherwise; 64 MiB.
   public static let shared = BlockCache(byteLimit: 64 << 20)

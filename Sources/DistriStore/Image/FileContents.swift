@@ -4,10 +4,11 @@
 import SystemPackage
 
 extension PackageImage {
-  /// Appends bytes of a regular file from the offset on, as many as the output has room for; fewer only at the end of the file.
+  /// Appends bytes of a regular file from the offset on, as many as the output has room for; fewer only at the end of
+  /// the file.
   ///
-  /// - Throws: ``StoreError/damagedImage(_:place:reason:)``; `EISDIR` or `EINVAL` as ``StoreError/system(operation:path:_:)``
-  ///   when the node is no regular file.
+  /// - Throws: ``StoreError/damagedImage(_:place:reason:)``; `EISDIR` or `EINVAL` as
+  ///   ``StoreError/system(operation:path:_:)`` when the node is no regular file.
   public func read(_ node: Node, at offset: UInt64, into output: inout OutputRawSpan) throws(StoreError) {
     let (inode, content) = try file(node)
     guard offset < content.byteCount else { return }
@@ -34,7 +35,8 @@ extension PackageImage {
 
   /// The whole content of a regular file.
   ///
-  /// - Throws: as ``read(_:at:into:)``; `EFBIG` as ``StoreError/system(operation:path:_:)`` when it has more than `limit` bytes.
+  /// - Throws: as ``read(_:at:into:)``; `EFBIG` as ``StoreError/system(operation:path:_:)`` when it has more than
+  ///   `limit` bytes.
   public func contents(of node: Node, limit: Int) throws(StoreError) -> [UInt8] {
     let count = try file(node).content.byteCount
     guard count <= UInt64(max(limit, 0)) else { throw .system(operation: "read a file of", path: path, .fileTooLarge) }
@@ -56,8 +58,8 @@ extension PackageImage {
     return (piece, failure)
   }
 
-  /// Where the whole content of a regular file lies uncompressed and in one piece, in bytes from the start of the image; nil where it does
-  /// not. Empty files have an empty run.
+  /// Where the whole content of a regular file lies uncompressed and in one piece, in bytes from the start of the
+  /// image; nil where it does not. Empty files have an empty run.
   ///
   /// - Throws: as ``read(_:at:into:)``.
   public func storedRun(of node: Node) throws(StoreError) -> Range<UInt64>? {

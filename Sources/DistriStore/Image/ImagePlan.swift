@@ -104,7 +104,8 @@ struct ImagePlan {
     nodes[node].extendedAttributes = try sorted(entry)
   }
 
-  /// The attributes by name. SquashFS has a place for three namespaces only; dropping others silently could open what an ACL closes.
+  /// The attributes by name. SquashFS has a place for three namespaces only; dropping others silently could open what
+  /// an ACL closes.
   private func sorted(_ entry: TreeEntry) throws(StoreError) -> [ExtendedAttribute] {
     let attributes = entry.extendedAttributes.sorted { $0.name.lexicographicallyPrecedes($1.name) }
     var last: [UInt8] = []
@@ -150,7 +151,8 @@ struct ImagePlan {
 }
 
 extension ImagePlan {
-  /// A directory and its entries by name, in the order in which everything is numbered and written: what is in a directory comes before it.
+  /// A directory and its entries by name, in the order in which everything is numbered and written: what is in a
+  /// directory comes before it.
   struct Directory {
     let node: Int
     let entries: [(name: EntryName, node: Int)]

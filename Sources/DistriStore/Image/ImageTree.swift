@@ -1,9 +1,11 @@
 // SPDX-FileCopyrightText: The distri authors
 // SPDX-License-Identifier: Apache-2.0
 
-/// The entries of an image, to pack or to extract: parents first, in the order of their names, further names of a file as hard links.
+/// The entries of an image, to pack or to extract: parents first, in the order of their names, further names of a file
+/// as hard links.
 ///
-/// A hostile image cannot make it endless: a directory that is reached twice, or nested deeper than maximumDepth, is an error.
+/// A hostile image cannot make it endless: a directory that is reached twice, or nested deeper than maximumDepth, is an
+/// error.
 public struct ImageTree: FileTree {
   /// How deep directories may lie in each other.
   public static let maximumDepth = 1024

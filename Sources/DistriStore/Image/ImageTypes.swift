@@ -4,7 +4,8 @@
 extension PackageImage {
   /// A file, directory and so on of an image. Two names with the same node are hard links.
   public struct Node: Hashable, Sendable {
-    /// The format's reference to the inode: the block's offset in the inode table times 65536, plus the offset within the block.
+    /// The format's reference to the inode: the block's offset in the inode table times 65536, plus the offset within
+    /// the block.
     public let reference: UInt64
 
     package init(reference: UInt64) { self.reference = reference }
@@ -56,7 +57,8 @@ extension PackageImage {
     public let modificationTime: Int64
     /// How many names it has; for directories as `lstat` counts.
     public let linkCount: UInt32
-    /// Of a regular file its content, of a symbolic link its target, of a directory its stored listing, else 0; in bytes.
+    /// Of a regular file its content, of a symbolic link its target, of a directory its stored listing, else 0; in
+    /// bytes.
     public let byteCount: UInt64
     /// Unique within the image, from 1 on.
     public let inodeNumber: UInt32

@@ -3,10 +3,11 @@
 
 import SystemPackage
 
-/// Packs a tree into a SquashFS 4.0 image. The same entries in the same order give the same bytes, however many threads take part.
+/// Packs a tree into a SquashFS 4.0 image. The same entries in the same order give the same bytes, however many threads
+/// take part.
 ///
-/// Uncompressed, which is the default, every file's content is one run of the image, aligned to 4096 bytes, that can be mapped or copied as it
-/// is; runs of zeros are holes of the image file.
+/// Uncompressed, which is the default, every file's content is one run of the image, aligned to 4096 bytes, that can be
+/// mapped or copied as it is; runs of zeros are holes of the image file.
 public struct ImageWriter: Sendable {
   /// How blocks are stored.
   public enum Compression: Sendable, Hashable {
@@ -24,8 +25,8 @@ public struct ImageWriter: Sendable {
     public var compression: Compression
     /// Of data blocks, in bytes: a power of two from 4096 to 1048576.
     public var blockSize: UInt32
-    /// In seconds since 1970, as `SOURCE_DATE_EPOCH`: later times of entries become this one, and it is stamped on the image. When nil,
-    /// the image is stamped with the latest time of its entries.
+    /// In seconds since 1970, as `SOURCE_DATE_EPOCH`: later times of entries become this one, and it is stamped on the
+    /// image. When nil, the image is stamped with the latest time of its entries.
     public var modificationTime: Int64?
 
     /// Makes options.
@@ -57,7 +58,8 @@ public struct ImageWriter: Sendable {
     try write(&tree, to: file, path: path) { _ in nil }
   }
 
-  /// The same for trees whose contents lie in files: the kernel copies them, and shares their blocks where the file system can.
+  /// The same for trees whose contents lie in files: the kernel copies them, and shares their blocks where the file
+  /// system can.
   public func write<Tree: DescriptorBackedTree>(
     _ tree: inout Tree, to file: FileDescriptor, path: FilePath
   ) throws -> ImageSummary {

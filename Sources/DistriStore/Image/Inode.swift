@@ -1,7 +1,8 @@
 // SPDX-FileCopyrightText: The distri authors
 // SPDX-License-Identifier: Apache-2.0
 
-/// A parsed inode. What follows the fixed fields (block list, target, directory index) is read through the cursor when it is asked for.
+/// A parsed inode. What follows the fixed fields (block list, target, directory index) is read through the cursor when
+/// it is asked for.
 struct Inode {
   let kind: PackageImage.Kind
   let permissions: UInt16

@@ -3,7 +3,8 @@
 
 /// Decompression of LZO1X streams: a sequence of literal runs and of copies from what was already written.
 ///
-/// The layout of the instructions is that of the kernel's documentation («LZO stream format as understood by Linux' LZO decompressor»).
+/// The layout of the instructions is that of the kernel's documentation («LZO stream format as understood by Linux' LZO
+/// decompressor»).
 enum LZO {
   /// The decompressed bytes, at most `limit`; nil when the input is malformed, does not end properly or gives more.
   static func decompress(_ input: [UInt8], limit: Int) -> [UInt8]? {
@@ -16,7 +17,8 @@ enum LZO {
     let limit: Int
     var position = 0
     var output: [UInt8] = []
-    /// How many literals the last instruction copied: 0…3, or 4 for any more. It decides what the next small instruction means.
+    /// How many literals the last instruction copied: 0…3, or 4 for any more. It decides what the next small
+    /// instruction means.
     var state = 0
 
     init(input: [UInt8], limit: Int) {

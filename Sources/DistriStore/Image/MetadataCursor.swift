@@ -1,7 +1,8 @@
 // SPDX-FileCopyrightText: The distri authors
 // SPDX-License-Identifier: Apache-2.0
 
-/// A position in a stream of metadata blocks: inodes, listings, tables. Reads in order, over the borders of blocks, never outside its region.
+/// A position in a stream of metadata blocks: inodes, listings, tables. Reads in order, over the borders of blocks,
+/// never outside its region.
 struct MetadataCursor {
   private let image: PackageImage
   private let place: Place

@@ -6,9 +6,10 @@ import SystemPackage
 
 /// A SquashFS 4.0 image, opened for reading.
 ///
-/// The image is mapped into memory. Whatever is stored uncompressed is read straight from there, without locks; compressed blocks go through
-/// a bounded BlockCache. All methods may be called from any thread. The bytes may be hostile: every one of them is checked before it is
-/// used, and what contradicts the format is StoreError/damagedImage(_:place:reason:), naming the structure.
+/// The image is mapped into memory. Whatever is stored uncompressed is read straight from there, without locks;
+/// compressed blocks go through a bounded BlockCache. All methods may be called from any thread. The bytes may be
+/// hostile: every one of them is checked before it is used, and what contradicts the format is
+/// StoreError/damagedImage(_:place:reason:), naming the structure.
 public final class PackageImage: Sendable {
   /// The file.
   public let path: FilePath
@@ -101,7 +102,8 @@ public final class PackageImage: Sendable {
 
   /// Where a symbolic link points; raw bytes, without NUL, at most 4096.
   ///
-  /// - Throws: ``StoreError/damagedImage(_:place:reason:)``; `EINVAL` as ``StoreError/system(operation:path:_:)`` when it is no link.
+  /// - Throws: ``StoreError/damagedImage(_:place:reason:)``; `EINVAL` as ``StoreError/system(operation:path:_:)`` when
+  ///   it is no link.
   public func symbolicLinkTarget(of node: Node) throws(StoreError) -> [UInt8] {
     var inode = try inode(of: node)
     guard case .symbolicLink(let count) = inode.payload else {

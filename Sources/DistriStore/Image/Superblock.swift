@@ -61,7 +61,8 @@ struct Superblock: Sendable {
     try require(used >= Superblock.byteCount && used <= byteCount, "says \(used) bytes, the file has \(byteCount)")
     try require(inodeCount > 0, "no inodes")
 
-    // A table that is there ends where the first one after it starts at the latest; the format orders them, we need not.
+    // A table that is there ends where the first one after it starts at the latest; the format orders them, we need
+    // not.
     let hasFragments = fragmentCount > 0
     let others = [identifierTable, attributes, exports, fragments].filter {
       $0 != Superblock.absent64 && $0 > directories

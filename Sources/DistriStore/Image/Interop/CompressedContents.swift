@@ -5,8 +5,8 @@ import CSquashFS
 import Dispatch
 import SystemPackage
 
-/// Stores contents as compressed blocks, packed without gaps. Blocks are collected, compressed on all processors and written in their
-/// order, so that the bytes do not depend on the number of processors.
+/// Stores contents as compressed blocks, packed without gaps. Blocks are collected, compressed on all processors and
+/// written in their order, so that the bytes do not depend on the number of processors.
 final class CompressedContents: ContentStore {
   private let output: ImageOutput
   private let blockSize: Int
@@ -77,7 +77,8 @@ final class CompressedContents: ContentStore {
 
 /// One block on its way.
 ///
-/// Sendable is right although it changes: it is filled and emptied between the parallel parts, and in them each is run by one thread.
+/// Sendable is right although it changes: it is filled and emptied between the parallel parts, and in them each is run
+/// by one thread.
 @safe private final class Job: @unchecked Sendable {
   private let compressor: Compressor
   private let input: HeapBlock

@@ -4,7 +4,8 @@
 import CSquashFS
 import Synchronization
 
-/// Decompresses blocks. Any number of threads may use it; each use has a decompressor object of its own, which are kept for the next use.
+/// Decompresses blocks. Any number of threads may use it; each use has a decompressor object of its own, which are kept
+/// for the next use.
 final class DecompressorPool: Sendable {
   private let compression: UInt16
   private let blockSize: UInt32
@@ -33,7 +34,8 @@ final class DecompressorPool: Sendable {
 
 /// One decompressor object of libsquashfs.
 ///
-/// Sendable is right although the object may be used by one thread at a time only: the pool hands it to one user at a time.
+/// Sendable is right although the object may be used by one thread at a time only: the pool hands it to one user at a
+/// time.
 @safe private final class Decompressor: @unchecked Sendable {
   private let object: UnsafeMutablePointer<sqfs_compressor_t>
 

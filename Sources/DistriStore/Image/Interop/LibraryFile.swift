@@ -40,8 +40,8 @@ import SystemPackage
     unsafe output.pointee.file.write_at = { file, offset, bytes, count in
       unsafe LibraryFile.write(file, offset, bytes, count)
     }
-    // libsquashfs stores a block as it is when its compressor gives 0. Its LZ4 gives more bytes than it got for small blocks,
-    // which unsquashfs takes for damage.
+    // libsquashfs stores a block as it is when its compressor gives 0. Its LZ4 gives more bytes than it got for small
+    // blocks, which unsquashfs takes for damage.
     unsafe store.pointee.inner = compressor?.object
     unsafe store.pointee.base.do_block = { this, input, count, output, room in
       guard let inner = unsafe LibraryFile.inner(this) else { return 0 }

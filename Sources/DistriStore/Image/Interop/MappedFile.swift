@@ -7,7 +7,8 @@ import SystemPackage
 
 /// A file's bytes, mapped read-only for as long as this object lives.
 ///
-/// The file must not shrink while it is mapped: packages are immutable, and what a transaction replaces is renamed over, not truncated.
+/// The file must not shrink while it is mapped: packages are immutable, and what a transaction replaces is renamed
+/// over, not truncated.
 ///
 /// Sendable is right although it holds a pointer: the memory is never written and is unmapped only in `deinit`.
 @safe package final class MappedFile: ByteSource, @unchecked Sendable {
@@ -39,7 +40,8 @@ import SystemPackage
     unsafe UnsafeRawBufferPointer(start: start, count: Int(byteCount))
   }
 
-  /// Makes the range, in bytes, resident, so that nothing that reads it now waits for the disk or is killed by a failing one.
+  /// Makes the range, in bytes, resident, so that nothing that reads it now waits for the disk or is killed by a
+  /// failing one.
   ///
   /// - Throws: `EFAULT` or `EIO` where the file is shorter than when it was mapped or cannot be read.
   package func populate(_ range: Range<UInt64>) throws(Errno) {

@@ -4,8 +4,8 @@
 import CSquashFS
 import SystemPackage
 
-/// Writes everything of an image that is not file content, with libsquashfs: inodes, listings, owners, attributes, the export table and the
-/// superblock.
+/// Writes everything of an image that is not file content, with libsquashfs: inodes, listings, owners, attributes, the
+/// export table and the superblock.
 final class MetadataTables {
   private let output: ImageOutput
   private let library: LibraryFile
