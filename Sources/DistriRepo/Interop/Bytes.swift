@@ -1,6 +1,7 @@
 // SPDX-FileCopyrightText: The distri authors
 // SPDX-License-Identifier: Apache-2.0
 
+import CLinux
 import Crypto
 import SystemPackage
 
@@ -36,6 +37,11 @@ extension [UInt8] {
       throw error as? Errno ?? .ioError
     }
   }
+}
+
+extension FileDescriptor {
+  /// Starts to write a range out to the medium, without waiting. A hint: failures show when the file is synchronised.
+  func startWriteback(from offset: Int64, byteCount: Int64) { _ = clinux_start_writeback(rawValue, offset, byteCount) }
 }
 
 /// SHA-256 of bytes that come in pieces.

@@ -41,6 +41,9 @@ final class FileSink: TransferSink {
   /// Bytes that may wait to be written before the transfer pauses.
   private static let maximumQueuedByteCount = 4 * pieceByteCount
 
+  /// Bytes after which the kernel is told to write them out already, so that the store has little to wait for when it commits.
+  private static let writebackByteCount: Int64 = 8 << 20
+
   private let state = Mutex(State())
   private let pieces: AsyncStream<Piece>
   private let queue: AsyncStream<Piece>.Continuation
@@ -88,18 +91,24 @@ final class FileSink: TransferSink {
   func write(to file: FileDescriptor, path: FilePath) async throws -> RepositoryIndex.FileDigest {
     var digester = Digester()
     var offset: Int64 = 0
+    var writtenBack: Int64 = 0
     do {
       for await piece in pieces {
         switch piece {
         case .restart:
           digester = Digester()
           offset = 0
+          writtenBack = 0
           try file.resize(to: 0)
         case .bytes(let bytes):
           digester.update(bytes)
           try file.writeAll(toAbsoluteOffset: offset, bytes)
           offset += Int64(bytes.count)
           written(bytes.count)
+          if offset - writtenBack >= Self.writebackByteCount {
+            file.startWriteback(from: writtenBack, byteCount: offset - writtenBack)
+            writtenBack = offset
+          }
         }
       }
     } catch {
