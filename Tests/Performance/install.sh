@@ -50,12 +50,13 @@ run() { # NAME → runs it into an empty $root
   'distri-fetch install, distri-fetch serve') "$bin/distri-fetch" install set --root "$root" --repo http://127.0.0.1:8971 >/dev/null 2>&1 ;;
   'distri-fetch install, directory') "$bin/distri-fetch" install set --root "$root" --repo "$work/repo" >/dev/null 2>&1 ;;
   # shellcheck disable=SC2046 # a word for each URL
-  'curl -Z, nginx') (cd "$root" && curl -sZ --parallel-max 16 --remote-name-all $(urls http://127.0.0.1:8970)) ;;
+  'curl -Z, nginx') (cd "$root" && curl -sZ --no-progress-meter --parallel-max 16 --remote-name-all $(urls http://127.0.0.1:8970)) ;;
   # shellcheck disable=SC2046
-  'curl -Z, distri-fetch serve') (cd "$root" && curl -sZ --parallel-max 16 --remote-name-all $(urls http://127.0.0.1:8971)) ;;
+  'curl -Z, distri-fetch serve') (cd "$root" && curl -sZ --no-progress-meter --parallel-max 16 --remote-name-all $(urls http://127.0.0.1:8971)) ;;
   'cp') cp "${files[@]}" "$root" ;;
   esac
 }
+export TIMEFORMAT='%R %U %S'
 names=('curl -Z, nginx' 'distri-fetch install, nginx' 'distri-fetch install, directory' 'cp' 'curl -Z, distri-fetch serve'
   'distri-fetch install, distri-fetch serve')
 for ((round = 0; round < runs; round++)); do
@@ -63,22 +64,21 @@ for ((round = 0; round < runs; round++)); do
     root=$work/machine
     rm -rf "$root" && mkdir "$root"
     sync
-    start=$(date +%s%N)
-    run "$name"
-    end=$(date +%s%N)
-    sync
-    durable=$(date +%s%N)
-    echo "$name"$'\t'$(((end - start) / 1000))$'\t'$(((durable - start) / 1000)) >>"$work/times"
+    { time run "$name"; } 2>"$work/run"
+    { time sync; } 2>"$work/sync"
+    tail -n 1 "$work/run" | cat - <(tail -n 1 "$work/sync") |
+      awk -v name="$name" 'NR == 1 { run = $1; cpu = $2 + $3 } NR == 2 { print name "\t" run "\t" run + $1 "\t" cpu }' >>"$work/times"
   done
 done
 
 total=$(cat "${files[@]}" | wc -c)
 echo "40 packages, $((total / 1000000)) MB; median of $runs runs, $(nproc) cores, load before: $(cut -d' ' -f1 /proc/loadavg)"
-echo '| | seconds | with sync | MB/s | ratio to curl -Z |'
-echo '|---|---|---|---|---|'
+echo '| | seconds | with sync | CPU seconds of the client | MB/s | ratio to curl -Z |'
+echo '|---|---|---|---|---|---|'
 median() { awk -F'\t' -v name="$1" -v field="$2" '$1 == name { print $field }' "$work/times" | sort -n | sed -n "$(((runs + 1) / 2))p"; }
 base=$(median "${names[0]}" 2)
 for name in "${names[@]}"; do
-  awk -v name="$name" -v time="$(median "$name" 2)" -v durable="$(median "$name" 3)" -v total="$total" -v base="$base" \
-    'BEGIN { printf "| %s | %.2f | %.2f | %.0f | %.2f |\n", name, time / 1e6, durable / 1e6, total / time, base / time }'
+  awk -v name="$name" -v time="$(median "$name" 2)" -v durable="$(median "$name" 3)" -v cpu="$(median "$name" 4)" -v total="$total" \
+    -v base="$base" \
+    'BEGIN { printf "| %s | %.2f | %.2f | %.2f | %.0f | %.2f |\n", name, time, durable, cpu, total / time / 1e6, base / time }'
 done
