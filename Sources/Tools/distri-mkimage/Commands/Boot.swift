@@ -2,7 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import ArgumentParser
-import Foundation
+import FoundationEssentials
+import Glibc
 import SystemPackage
 import ToolSupport
 
@@ -59,6 +60,6 @@ struct Boot: ParsableCommand {
     guard let data = FileManager.default.contents(atPath: path.string) else {
       throw MkimageError.unusableFile(directory, reason: "it is no directory that distri-mkimage build made")
     }
-    return [String(decoding: data, as: UTF8.self).trimmingCharacters(in: .whitespacesAndNewlines)]
+    return [String(decoding: data.prefix { $0 != UInt8(ascii: "\n") }, as: UTF8.self)]
   }
 }

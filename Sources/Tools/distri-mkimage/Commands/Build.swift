@@ -3,7 +3,8 @@
 
 import ArgumentParser
 import DistriStore
-import Foundation
+import FoundationEssentials
+import Glibc
 import SystemPackage
 import ToolSupport
 

@@ -3,7 +3,8 @@
 
 import DistriBuild
 import DistriStore
-import Foundation
+import FoundationEssentials
+import Glibc
 import SystemPackage
 
 /// The shared objects that programs of the host need to run elsewhere, found as the run-time linker would find them.

@@ -1,7 +1,8 @@
 // SPDX-FileCopyrightText: The distri authors
 // SPDX-License-Identifier: Apache-2.0
 
-import Foundation
+import FoundationEssentials
+import Glibc
 import SystemPackage
 
 /// Unpacks compressed kernel modules (`.ko.xz`, `.ko.zst`, `.ko.gz`): the kernel of an initramfs shall not depend on being able to.

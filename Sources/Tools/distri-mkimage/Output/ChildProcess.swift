@@ -1,7 +1,8 @@
 // SPDX-FileCopyrightText: The distri authors
 // SPDX-License-Identifier: Apache-2.0
 
-import Foundation
+import FoundationEssentials
+import Glibc
 import SystemPackage
 
 /// A program of the system that does a part of our work.

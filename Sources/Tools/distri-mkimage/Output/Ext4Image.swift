@@ -1,7 +1,8 @@
 // SPDX-FileCopyrightText: The distri authors
 // SPDX-License-Identifier: Apache-2.0
 
-import Foundation
+import FoundationEssentials
+import Glibc
 import SystemPackage
 
 /// Writes an ext4 file system into a file, without root, loop devices or a copy of the tree.

@@ -1,7 +1,8 @@
 // SPDX-FileCopyrightText: The distri authors
 // SPDX-License-Identifier: Apache-2.0
 
-import Foundation
+import FoundationEssentials
+import Glibc
 import SystemPackage
 
 /// The directory that holds an image and what boots it. It appears whole, or the old one stays.
