@@ -14,7 +14,7 @@ CORPUS = $(firstword $(wildcard ../shared/corpus/build-textproto))
 # What the libraries link to; what the tools call; what only the tests use.
 BUILD_PACKAGES = libsquashfs-dev libfuse3-dev libcurl4-openssl-dev libarchive-dev pkg-config
 TOOL_PACKAGES = fuse3 patchelf musl-tools binutils patch xz-utils zstd e2fsprogs qemu-system-x86 dpkg-dev
-TEST_PACKAGES = squashfs-tools squashfs-tools-ng attr libcap2-bin zip cpio lz4 nginx-light openssl
+TEST_PACKAGES = squashfs-tools squashfuse squashfs-tools-ng attr libcap2-bin zip cpio lz4 nginx-light openssl
 
 .PHONY: all demo test check fmt docs bench examples fuzz consumer install release deps test-deps clean
 
@@ -46,9 +46,10 @@ demo: release
 # Everything that CI runs.
 test: test-deps check
 	DISTRI_CORPUS=$(CORPUS) $(SWIFT) test -j $(JOBS) --skip SystemTests
-	$(MAKE) fuzz consumer examples
+	$(MAKE) fuzz consumer
 	$(MAKE) release
-	DISTRI_BIN=$(abspath $(BIN)) $(SWIFT) test -j $(JOBS) --filter SystemTests
+	DISTRI_BIN=$(abspath $(BIN)) $(SWIFT) test -j $(JOBS) --skip-build --filter SystemTests
+	Examples/run.sh $(SWIFT) .build/system
 
 # Format, warnings, and the fences of docs/architecture.md.
 check: deps
@@ -63,8 +64,9 @@ fuzz: deps
 consumer: deps
 	$(SWIFT) run --package-path Tests/Consumer -j $(JOBS)
 
-examples: deps
-	Examples/run.sh $(SWIFT)
+# On what `make demo` left.
+examples: release
+	Examples/run.sh $(SWIFT) demo
 
 bench: test-deps release
 	Tests/Performance/run.sh $(abspath $(BIN))

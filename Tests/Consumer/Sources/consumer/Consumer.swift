@@ -1,7 +1,50 @@
 // SPDX-FileCopyrightText: The distri authors
 // SPDX-License-Identifier: Apache-2.0
 
+// The README's uses of the four libraries, as an outside program compiles them. Without arguments it only says so; with a store it runs
+// the one that changes nothing.
+
 import DistriBuild
 import DistriFS
 import DistriRepo
 import DistriStore
+import SystemPackage
+
+func readPackage(in path: FilePath) throws {
+  let store = try LocalStore(path: path)
+  let package = try store.resolve("nano")
+  print(try store.metadata(of: package).runtimeDependencies)
+  var tree = ImageTree(try store.image(of: package))
+  while let entry = try tree.next() { print(entry.path) }
+}
+
+func mountStore() async throws {
+  let view = try PackageFileSystem(store: LocalStore(path: "/roimg"))
+  try await withMount(of: view, at: "/ro") { mount in
+    await mount.waitUntilUnmounted()
+  }
+}
+
+func build(_ view: some DependencyRoot, _ archives: some SourceFetcher) async throws {
+  let builder = Builder(store: try LocalStore(path: "/roimg"), dependencyRoot: view, fetcher: archives, work: "/var/tmp/build")
+  let packages = try await builder.build(DefinitionFile(directory: "pkgs/hello"))
+  print("made", packages)
+}
+
+func install(from url: String) async throws {
+  let repository = try await Repository(at: url, transport: StandardTransport())
+  let installer = Installer(repositories: [repository], store: try LocalStore(path: "/roimg"))
+  let plan = try await installer.plan([PackageQuery(parsing: "nano")])
+  try await installer.install(plan)
+}
+
+@main
+struct Consumer {
+  static func main() async throws {
+    if let store = CommandLine.arguments.dropFirst().first {
+      try readPackage(in: FilePath(store))
+    } else {
+      print("all four libraries can be imported and used from outside")
+    }
+  }
+}

@@ -1,0 +1,11 @@
+#!/bin/bash
+# SPDX-FileCopyrightText: The distri authors
+# SPDX-License-Identifier: Apache-2.0
+
+# run.sh BIN: every benchmark, each beside its peers; Markdown tables on standard output.
+set -euo pipefail
+bin=$(realpath "$1")
+cd "$(dirname "$0")"
+echo '## Writing an image' && ./image-writer.sh
+echo '## A mounted package' && ./mount.sh "$bin"
+echo '## Installing' && ./install.sh "$bin"
