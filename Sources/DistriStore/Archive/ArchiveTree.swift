@@ -35,8 +35,11 @@ public struct ArchiveTree: FileTree {
 
   /// Opens an archive; its format and compression are found by its contents.
   ///
-  /// - Parameter strippingComponents: so many leading components of each name are dropped; entries that have no more than these
-  ///   are left out. Upstream's source archives hold one directory that wraps everything: 1.
+  /// - Parameters:
+  ///   - path: the archive.
+  ///   - strippingComponents: so many leading components of each name are dropped; entries that have no more than these are left
+  ///     out. Upstream's source archives hold one directory that wraps everything: 1.
+  ///   - limits: what it may announce.
   /// - Throws: ``StoreError/system(operation:path:_:)`` when the file cannot be read; ``StoreError/invalidArchive(_:entry:reason:)``
   ///   when it is no archive.
   public init(path: FilePath, strippingComponents: Int = 0, limits: Limits = Limits()) throws(StoreError) {
