@@ -45,7 +45,7 @@ final class PlainContents: ContentStore {
   }
 
   func finish(into plan: inout ImagePlan) throws {
-    try output.flush()
+    try output.complete()
     for (node, start, byteCount) in starts {
       plan.nodes[node].content = ImagePlan.StoredContent(start: start, byteCount: byteCount)
     }

@@ -74,6 +74,7 @@ public struct ImageWriter: Sendable {
       throw StoreError.system(operation: "write blocks of \(size) bytes to", path: path, .invalidArgument)
     }
     let output = try ImageOutput(file, path: path)
+    defer { output.wait() }
     let tables = try MetadataTables(output, options)
     var plan = ImagePlan(image: path, latestTime: options.modificationTime)
     let contents: any ContentStore =

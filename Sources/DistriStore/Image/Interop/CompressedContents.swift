@@ -46,7 +46,7 @@ final class CompressedContents: ContentStore {
 
   func finish(into plan: inout ImagePlan) throws {
     try drain()
-    try output.flush()
+    try output.complete()
     for (node, content) in stored { plan.nodes[node].content = content }
   }
 
