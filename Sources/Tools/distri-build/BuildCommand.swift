@@ -69,7 +69,7 @@ struct BuildCommand: AsyncParsableCommand {
     let store = try LocalStore(path: storeOptions.storePath)
     var builder = Builder(
       store: store, dependencyRoot: MountedDependencies(store: store), fetcher: definitionOptions.sourceCache,
-      work: absolute(work.map { FilePath($0) } ?? definitionOptions.defaultWork))
+      work: workPath)
     builder.jobs = jobs
     builder.keepsFiles = keep
     builder.report = { Terminal.standardError.write("\($0)\n") }
@@ -85,6 +85,8 @@ struct BuildCommand: AsyncParsableCommand {
     }
     try await cancelling(task, on: [SIGINT, SIGTERM, SIGHUP])
   }
+
+  private var workPath: FilePath { absolute(work.map { FilePath($0) } ?? definitionOptions.defaultWork) }
 
   /// A word with a slash, or a directory with a definition, is a path; everything else a name.
   private func directory(of word: String) -> FilePath {
@@ -107,6 +109,11 @@ struct BuildCommand: AsyncParsableCommand {
       return source
     }
     defer { for source in sources { source.cancel() } }
-    try await task.value
+    do {
+      try await task.value
+    } catch is CancellationError {
+      Terminal.standardError.write("distri-build: interrupted; what the build had made so far is in \(workPath)\n")
+      throw ExitCode(130)
+    }
   }
 }
