@@ -48,7 +48,7 @@ final class DebianFixture {
     try shell(
       """
       root=$PWD/\(name); rm -rf $root; mkdir -p $root/DEBIAN
-      printf 'Package: %s\\nVersion: %s\\nArchitecture: amd64\\nMaintainer: Nobody <n@example>\\nDescription: The %s\\n' \
+      printf 'Package: %s\\nVersion: %s\\nArchitecture: amd64\\nMaintainer: Nobody <n@example>\\nDescription: The %s \\n' \
         \(name) '\(version)' \(name) > $root/DEBIAN/control
       cat >> $root/DEBIAN/control <<'END'
       \(control)

@@ -45,6 +45,10 @@ import Testing
     try fixture.publish()
     let locked = try await fixture.importer(lock: first.lock, store: "second").run(["tool"])
     #expect(locked.packages == first.packages && locked.lock == first.lock)
+    for package in first.packages {
+      let file = package.metadataFileName
+      #expect(FileManager.default.contentsEqual(atPath: fixture.path("store/\(file)"), andPath: fixture.path("second/\(file)")))
+    }
     #expect(
       FileManager.default.contentsEqual(
         atPath: fixture.path("store/\(first.packages[0]).squashfs"), andPath: fixture.path("second/\(first.packages[0]).squashfs")))

@@ -34,7 +34,8 @@ public struct DebianRecord: Sendable, Hashable {
     byteCount = UInt64(fields["Size"] ?? "") ?? 0
     dependencies = ["Pre-Depends", "Depends"].flatMap { Self.relations(fields[$0] ?? "") }
     provides = Self.relations(fields["Provides"] ?? "").flatMap { $0 }
-    summary = String((fields["Description"] ?? fields["Description-en"] ?? "").prefix { $0 != "\n" })
+    let description = fields["Description"] ?? fields["Description-en"] ?? ""
+    summary = description.prefix { $0 != "\n" }.split(separator: " ").joined(separator: " ")
     homepage = fields["Homepage"] ?? ""
   }
 

@@ -152,7 +152,8 @@ public struct Importer: Sendable {
     records = try await solve(requests, with: archive)
     let plan = try ImportPlan(definition: definition, records: records, requests: requests)
     try await fetch(plan.records, into: cache, from: archive)
-    return plan
+    // As with a lock: what a package says of itself must not depend on the way it came.
+    return try ImportPlan(definition: definition, records: try described(plan.records, in: cache), requests: requests)
   }
 
   /// Solves again until each package that has one of its Debian packages has all of them: its content must not depend on the request.
