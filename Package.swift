@@ -113,11 +113,13 @@ let package = Package(
       name: "store-worker", dependencies: ["DistriStore", "TestSupport", system], path: "Tests/store-worker", swiftSettings: tool),
     .testTarget(name: "DistriStoreTests", dependencies: ["DistriStore", "TestSupport", "store-worker"], swiftSettings: tool),
     .target(
-      name: "FSTestSupport", dependencies: ["DistriFS", "CLinux", "TestSupport", system], path: "Tests/FSTestSupport", swiftSettings: tool),
+      name: "FSTestSupport", dependencies: ["DistriFS", "CLinux", "TestSupport", system], path: "Tests/FSTestSupport",
+      swiftSettings: tool),
     .testTarget(name: "DistriFSTests", dependencies: ["DistriFS", "FSTestSupport", "TestSupport"], swiftSettings: tool),
     .testTarget(name: "DistriBuildTests", dependencies: ["DistriBuild", "TestSupport"], swiftSettings: tool),
     .testTarget(name: "DistriRepoTests", dependencies: ["DistriRepo", "TestSupport"], swiftSettings: tool),
-    .testTarget(name: "MountTests", dependencies: ["DistriFS", "FSTestSupport", "TestSupport", "distri-fuse"], swiftSettings: tool),
+    .testTarget(
+      name: "MountTests", dependencies: ["DistriFS", "FSTestSupport", "TestSupport", "distri-fuse"], swiftSettings: tool),
     .testTarget(
       name: "ToolTests", dependencies: ["DistriStore", "TestSupport", "distri-init", "distri-mkimage", system], swiftSettings: tool),
     .testTarget(name: "SystemTests", dependencies: ["TestSupport"], swiftSettings: tool),

@@ -79,7 +79,9 @@ struct EdgeTree {
     try file("names/utf8-\u{e9}\u{4e2d}.txt", [1])
     let raw = Array((full("names/bad") + "\0").utf8)
     let bad = raw.dropLast() + [0xff, 0xfe, 0]
-    let descriptor = bad.map { CChar(bitPattern: $0) }.withUnsafeBufferPointer { open($0.baseAddress!, O_CREAT | O_WRONLY, 0o644) }
+    let descriptor = bad.map { CChar(bitPattern: $0) }.withUnsafeBufferPointer {
+      $0.baseAddress.map { open($0, O_CREAT | O_WRONLY, 0o644) } ?? -1
+    }
     guard descriptor >= 0 else { throw Errno(rawValue: errno) }
     close(descriptor)
     try file("names/" + String(repeating: "n", count: 255), [2])

@@ -73,7 +73,9 @@ func snapshot(of folder: FilePath) throws -> Snapshot {
     case S_IFDIR: pending += try names(in: name).map { path.isEmpty ? $0 : path + [UInt8(ascii: "/")] + $0 }
     case S_IFLNK:
       var buffer = [UInt8](repeating: 0, count: 8192)
-      let count = buffer.withUnsafeMutableBytes { readlink(name, $0.baseAddress!.assumingMemoryBound(to: CChar.self), $0.count) }
+      let count = buffer.withUnsafeMutableBytes { bytes in
+        bytes.bindMemory(to: CChar.self).baseAddress.map { readlink(name, $0, bytes.count) } ?? -1
+      }
       guard count >= 0 else { throw Errno(rawValue: errno) }
       record.target = Array(buffer[..<count])
     case S_IFREG where UInt64(status.st_size) <= snapshotLimit: record.content = try bytes(of: name)

@@ -240,7 +240,7 @@ struct ZeroTree: FileTree {
 
   mutating func readContents(into output: inout OutputRawSpan) throws {
     output.withUnsafeMutableBytes { buffer, count in
-      memset(buffer.baseAddress! + count, 0, buffer.count - count)
+      UnsafeMutableRawBufferPointer(rebasing: buffer[count...]).initializeMemory(as: UInt8.self, repeating: 0)
       count = buffer.count
     }
   }

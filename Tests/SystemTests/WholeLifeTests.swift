@@ -43,7 +43,8 @@ import Testing
   }
 
   @Test func `nano needs what was built for it`() async throws {
-    let metadata = try String(contentsOfFile: Self.folder.appending("store/nano-amd64-7.2-2.meta.textproto").string, encoding: .utf8)
+    let metadata = try String(
+      contentsOfFile: Self.folder.appending("store/nano-amd64-7.2-2.meta.textproto").string, encoding: .utf8)
     #expect(metadata.contains("runtime_dep: \"ncurses-amd64-6.4-2\""))
     #expect(metadata.contains("runtime_dep: \"zlib-amd64-"))
     #expect(metadata.contains("runtime_dep: \"glibc-amd64-"))

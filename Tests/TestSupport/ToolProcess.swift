@@ -26,7 +26,8 @@ public struct ToolProcess: Sendable {
   /// Runs a program to its end. A name without `/` is one of our tools if there is such a file, else looked up in `PATH`.
   @discardableResult
   public static func run(
-    _ program: String, _ arguments: [String] = [], input: String = "", environment: [String: String] = [:], in folder: FilePath? = nil
+    _ program: String, _ arguments: [String] = [], input: String = "", environment: [String: String] = [:],
+    in folder: FilePath? = nil
   ) async throws -> Outcome {
     try await withCheckedThrowingContinuation { continuation in
       Thread.detachNewThread {
@@ -74,6 +75,7 @@ public struct ToolProcess: Sendable {
     }
     let status = process.terminationStatus
     return Outcome(
-      status: process.terminationReason == .uncaughtSignal ? 128 + status : status, output: try text(output), errors: try text(errors))
+      status: process.terminationReason == .uncaughtSignal ? 128 + status : status, output: try text(output),
+      errors: try text(errors))
   }
 }
