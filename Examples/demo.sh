@@ -11,6 +11,8 @@ demo=$(realpath "$2")
 here=$(dirname "$(realpath "$0")")
 definitions=$here/definitions
 export PATH=$bin:$PATH
+# `distri-fuse run` shows the current directory to what it runs.
+cd "$(dirname "$demo")"
 # The demo must not depend on the reader's configuration.
 export LC_ALL=C.UTF-8
 
@@ -23,8 +25,14 @@ step() { # NAME WORDS
   step_name=$1 step_started=$SECONDS
   printf '\n%s== %s: %s%s\n' "$bold" "$1" "$2" "$plain"
 }
+exec 3>&1
 show() { # COMMAND…: shown as the reader would type it, then run
-  printf '%s$ %s%s\n' "$dim" "${*//$demo/$(basename "$demo")}" "$plain"
+  local word words=()
+  for word; do
+    word=${word//$demo/$(basename "$demo")} word=${word//$here/Examples}
+    case $word in *[!A-Za-z0-9_./:=+,@%-]*) words+=("'$word'") ;; *) words+=("$word") ;; esac
+  done
+  printf '%s$ %s%s\n' "$dim" "${words[*]}" "$plain" >&3
   "$@"
 }
 clean_up() {
@@ -38,28 +46,29 @@ clean_up() {
 trap clean_up EXIT
 
 mountpoint -q "$demo/ro" && distri-fuse unmount "$demo/ro"
-for part in store machine repo image definitions work; do rm -rf "${demo:?}/$part"; done
+for part in store machine repo image definitions scaffold _build; do rm -rf "${demo:?}/$part"; done
 mkdir -p "$demo"/{store,ro,debs,sources,machine,repo,image}
 cp -r "$definitions" "$demo/definitions"
 
 step import "Debian's packages become distri packages"
 show distri-build import --store "$demo/store" --debs "$demo/debs" \
-  --definition "$demo/definitions/bootstrap.import.textproto" --lock "$demo/definitions/bootstrap.import.lock" --update-lock
+  --definition "$demo/definitions/bootstrap.import.textproto" --lock "$demo/definitions/bootstrap.import.lock" --update-lock >/dev/null
 
 step mount "the store becomes a file system"
 show distri-fuse mount "$demo/store" "$demo/ro"
-show ls "$demo/ro" | head -n 8
+show ls "$demo/ro/bin" | head -n 8
 show distri-fuse run --store "$demo/store" -- nano --version
-show distri-fuse run --store "$demo/store" -- sh -c 'echo "int main(void) { return 42; }" > /tmp/demo-$$.c && gcc -o /tmp/demo-$$ /tmp/demo-$$.c && /tmp/demo-$$; echo "gcc from the view: exit status $?"; rm -f /tmp/demo-$$*'
+echo 'int main(void) { return 42; }' >"$demo/answer.c"
+show distri-fuse run --store "$demo/store" -- gcc -o "$demo/answer" "$demo/answer.c"
+show distri-fuse run --store "$demo/store" -- "$demo/answer" || echo "gcc from the view: exit status $?"
 
 step build "upstream's sources become packages, in a sandbox"
 show "$definitions/fetch-sources.sh" "$demo/sources"
-nano=$(basename "$demo"/sources/nano_*.orig.tar.*)
-show rm -r "$demo/definitions/nano"
-show distri-build scaffold --definitions "$demo/definitions" --store "$demo/store" --sources "$demo/sources" \
-  "https://www.nano-editor.org/dist/latest/$nano" || exit
-# The scaffold knows the source and the builder; what it needs to link against is for a person to say.
-show cp "$definitions/nano/build.textproto" "$demo/definitions/nano/build.textproto"
+show distri-build scaffold --definitions "$demo/scaffold" --store "$demo/store" --sources "$demo/sources" \
+  https://www.nano-editor.org/dist/v7/nano-7.2.tar.xz
+show cat "$demo/scaffold/nano/build.textproto"
+echo "What it is to be linked against is for a person to add, as in Examples/definitions/nano:"
+show grep '^dep:' "$demo/definitions/nano/build.textproto"
 for package in hello zlib ncurses file nano; do
   show distri-build build --definitions "$demo/definitions" --store "$demo/store" --sources "$demo/sources" "$package"
 done
