@@ -85,6 +85,10 @@ public struct AptArchive: Sendable {
   }
 
   private func apt(_ program: String, _ arguments: [String], in directory: FilePath? = nil) async throws -> [UInt8] {
-    try await HostCommand(program: program, arguments: options + arguments, directory: directory, package: "apt").run()
+    do {
+      return try await HostCommand(program: program, arguments: options + arguments, directory: directory, package: "apt").run()
+    } catch BuildError.tool(let program, let reason) {
+      throw BuildError.tool(program, reason: "\(reason)\n(where apt's lists are empty or old, run apt-get update first)")
+    }
   }
 }
