@@ -59,6 +59,7 @@ public struct Builder: Sendable {
       let execution = Execution(plan: plan, sandbox: sandbox, log: workspace.log, report: report)
       try await execution.applyPatches(definition.patches)
       try await execution.runSteps()
+      try workspace.checkInstalled()
       try await execution.stripDebugSections()
       return plan
     }

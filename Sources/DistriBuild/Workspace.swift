@@ -28,6 +28,17 @@ struct Workspace: Sendable {
     }
   }
 
+  /// Refuses what a hostile step may leave: a link in place of a directory would lead us into the host.
+  func checkInstalled() throws {
+    let etc = layout.destination.appending("etc")
+    for path in [layout.installed.removingLastComponent(), layout.installed, etc] {
+      guard path.isRealDirectory || (path == etc && path.isAbsent) else {
+        throw BuildError.invalidPackage(
+          "\(layout.package)", pass: "take installed files", reason: "a step replaced the directory \(path)")
+      }
+    }
+  }
+
   /// The installed files as the package's tree.
   func takeInstalled(modificationTime: Int64) throws -> PackageTree {
     var tree = try PackageTree(directory: layout.installed, modificationTime: modificationTime)

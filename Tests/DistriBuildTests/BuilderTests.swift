@@ -201,6 +201,23 @@ private let oneStep = "source: \"empty://\" version: \"1-1\" build_step: { argv:
     #expect(try bench.store.packages().isEmpty)
   }
 
+  @Test(arguments: ["etc", "ro", "ro/sample-amd64-1-1"])
+  func `a step that puts a link in place of a directory gets nothing of the host packed`(place: String) async throws {
+    let bench = try Bench(programs: [
+      "install": { _, destination, _ in
+        try? FileManager.default.removeItem(atPath: "\(destination)/\(place)")
+        try FileManager.default.createSymbolicLink(atPath: "\(destination)/\(place)", withDestinationPath: "/etc")
+        return 0
+      }
+    ])
+    await #expect {
+      _ = try await bench.build(oneStep)
+    } throws: {
+      "\($0)".contains("a step replaced the directory")
+    }
+    #expect(try bench.store.packages().isEmpty)
+  }
+
   @Test func `a missing dependency names the definition, a package that is there asks for a new revision`() async throws {
     let bench = try Bench(programs: ["install": { _, _, _ in 0 }])
     await #expect(throws: BuildError.missingDependency("nothing", of: "sample")) {

@@ -56,6 +56,20 @@ extension FilePath {
     return true
   }
 
+  /// Whether a directory is there, and no link to one.
+  var isRealDirectory: Bool {
+    let options: FileDescriptor.OpenOptions = [.directory, .noFollow, .closeOnExec]
+    guard let directory = try? FileDescriptor.open(self, .readOnly, options: options) else { return false }
+    try? directory.close()
+    return true
+  }
+
+  /// Whether nothing is there, not even a link.
+  var isAbsent: Bool {
+    let result = unsafe withPlatformString { unsafe faccessat(AT_FDCWD, $0, F_OK, AT_SYMLINK_NOFOLLOW) }
+    return result != 0 && errno == ENOENT
+  }
+
   /// Moves what is here, over what is there.
   ///
   /// - Throws: ``BuildError/system(operation:path:_:)``.
