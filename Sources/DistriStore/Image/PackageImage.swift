@@ -38,7 +38,9 @@ public final class PackageImage: Sendable {
 
   /// Maps the image that the descriptor has open; the descriptor may be closed afterwards.
   ///
-  /// - Parameter path: for errors.
+  /// - Parameters:
+  ///   - path: for errors.
+  ///   - cache: for decompressed blocks; may be shared with other images.
   /// - Throws: as ``init(path:)``.
   public init(
     descriptor: FileDescriptor, path: FilePath, cache: BlockCache = .shared

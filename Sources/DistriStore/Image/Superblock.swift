@@ -4,7 +4,6 @@
 /// The first 96 bytes of an image, and what must hold for everything else to be worth reading.
 struct Superblock: Sendable {
   let inodeCount: UInt32
-  let modificationTime: UInt32
   let blockSize: UInt32
   let fragmentCount: UInt32
   let compression: UInt16
@@ -39,7 +38,6 @@ struct Superblock: Sendable {
     let (major, minor) = (try u16(28), try u16(30))
     try require(major == 4 && minor == 0, "SquashFS \(major).\(minor) is not supported, only 4.0")
     inodeCount = try u32(4)
-    modificationTime = try u32(8)
     blockSize = try u32(12)
     fragmentCount = try u32(16)
     compression = try u16(20)
