@@ -121,7 +121,8 @@ let package = Package(
     .testTarget(
       name: "MountTests", dependencies: ["DistriFS", "FSTestSupport", "TestSupport", "distri-fuse"], swiftSettings: tool),
     .testTarget(
-      name: "ToolTests", dependencies: ["DistriStore", "TestSupport", "distri-init", "distri-mkimage", system], swiftSettings: tool),
+      name: "ToolTests", dependencies: ["DistriStore", "TestSupport", "distri-init", "distri-mkimage", system], exclude: ["Help"],
+      swiftSettings: tool),
     .testTarget(name: "SystemTests", dependencies: ["TestSupport"], swiftSettings: tool),
   ],
   swiftLanguageModes: [.v6]
