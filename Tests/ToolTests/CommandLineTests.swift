@@ -30,7 +30,7 @@ import Testing
   }
 
   @Test(arguments: [
-    ("distri-fuse mount --no-such-flag", 64), ("distri-fuse unmount /", 74), ("distri-fuse run --store /nowhere -- true", 66),
+    ("distri-fuse mount --no-such-flag", 64), ("distri-fuse unmount /", 66), ("distri-fuse run --store /nowhere -- true", 66),
     ("distri-fuse status /nowhere", 66), ("distri-build build --store /nowhere --definitions /nowhere nano", 66),
     ("distri-build", 0), ("distri-fetch install nano --root /nowhere --repo /nowhere", 66),
     ("distri-fetch install ../etc --root /nowhere --repo /nowhere", 64), ("distri-fetch publish /nowhere --out /nowhere/out", 66),

@@ -20,7 +20,7 @@ struct SourcePreparation {
     let reference = SourceReference(url: definition.source, hash: definition.hash)
     switch reference.scheme {
     case "empty": break
-    case "http", "https":
+    case "http", "https", nil where isElsewhere(reference):
       guard let name = reference.fileName else { throw BuildError.source(reference.url, reason: "names no file") }
       try archives.makeDirectories()
       let archive = archives.appending(name)
@@ -39,6 +39,11 @@ struct SourcePreparation {
     let newest = try await onThread { try newestFile(in: source) }
     for file in definition.extraFiles { try copy(file, into: source) }
     return newest
+  }
+
+  /// A name that is not beside the definition is one that the fetcher may know.
+  private func isElsewhere(_ reference: SourceReference) -> Bool {
+    reference.scheme != nil || (reference.fileName == reference.url && !directory.appending(reference.url).exists)
   }
 
   private func takeLocal(_ reference: SourceReference, into source: FilePath) throws {

@@ -38,6 +38,9 @@ struct SourceCache: SourceFetcher {
   /// Brings the source over the network into the directory.
   func download(_ source: SourceReference) async throws -> FilePath {
     guard let name = source.fileName else { throw BuildError.source(source.url, reason: "names no file") }
+    guard source.scheme != nil else {
+      throw BuildError.source(source.url, reason: "is neither beside its definition nor in \(directory) (see --sources)")
+    }
     try FileManager.default.createDirectory(atPath: directory.string, withIntermediateDirectories: true)
     let file = directory.appending(name)
     let hash = source.hash.isEmpty ? nil : Self.bytes(ofHex: source.hash)

@@ -26,11 +26,10 @@ struct RunCommand: AsyncParsableCommand {
 
   @OptionGroup var selection: PackageSelection
 
-  @Argument(parsing: .captureForPassthrough, help: ArgumentHelp("The command and its arguments, after --.", valueName: "command"))
-  var command: [String]
+  @Argument(parsing: .postTerminator, help: ArgumentHelp("The command and its arguments, after --.", valueName: "command"))
+  var command: [String] = []
 
   func run() async throws {
-    let command = command.first == "--" ? Array(command.dropFirst()) : command
     guard !command.isEmpty else { throw ValidationError("which command? For example: distri-fuse run --store ./store -- bash") }
     let store = try LocalStore(path: store.storePath)
     let view = try PackageFileSystem(store: store, only: try selection.resolve(in: store))

@@ -15,7 +15,7 @@ struct Boot: ParsableCommand {
       The exit status is that of the commands that the image runs. The image is not changed unless --write is given. On a terminal,
       Ctrl-A X ends the machine.
 
-      Example: distri-mkimage boot demo/image --timeout 60 --append 'distri.run="ls /ro"'
+        distri-mkimage boot demo/image --timeout 60 --append 'distri.run="ls /ro"'
       """)
 
   @Argument(help: ArgumentHelp("The directory that build made.", valueName: "dir"))

@@ -7,6 +7,12 @@ import ArgumentParser
 struct Mkimage: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "distri-mkimage",
-    abstract: "Makes bootable disk images out of the packages of a store.",
+    abstract: "Make bootable disk images of the packages of a store.",
+    discussion: """
+      Needs neither root nor loop devices. The same packages give the same bytes.
+
+        distri-mkimage build --store ./store --package bash --package nano --kernel linux-image --run 'nano --version' -o image
+        distri-mkimage boot image
+      """,
     subcommands: [Build.self, Boot.self])
 }
