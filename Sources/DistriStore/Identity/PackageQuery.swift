@@ -19,6 +19,7 @@ public struct PackageQuery: Sendable, Hashable, CustomStringConvertible {
   public init(parsing text: some StringProtocol) throws(StoreError) {
     if let defect = Self.defect(of: text) { throw .invalidName(String(text), defect) }
     let stem = Self.withoutFileExtension(Substring(text))
+    guard stem.utf8.count <= PackageID.maximumByteCount else { throw .invalidName(String(text), .tooLong) }
     let words = stem.split(separator: "-", omittingEmptySubsequences: false)
     guard let index = words.lastIndex(where: { Architecture(rawValue: String($0)) != nil }), index > 0,
       let architecture = Architecture(rawValue: String(words[index]))
@@ -91,8 +92,6 @@ public struct PackageQuery: Sendable, Hashable, CustomStringConvertible {
 
   private static func defect(of text: some StringProtocol) -> StoreError.NameDefect? {
     if text.isEmpty { return .empty }
-    // A file extension may come on top of the longest name.
-    if text.utf8.count > PackageID.maximumByteCount + 15 { return .tooLong }
     if text.utf8.first == UInt8(ascii: ".") { return .hidden }
     for byte in text.utf8 where !(0x21...0x7e).contains(byte) || byte == UInt8(ascii: "/") { return .forbiddenByte(byte) }
     return nil
