@@ -20,7 +20,8 @@ struct SourcePreparation {
     let reference = SourceReference(url: definition.source, hash: definition.hash)
     switch reference.scheme {
     case "empty": break
-    case "http", "https", nil where isElsewhere(reference):
+    case "http", "https",
+      nil where isElsewhere(reference):
       guard let name = reference.fileName else { throw BuildError.source(reference.url, reason: "names no file") }
       try archives.makeDirectories()
       let archive = archives.appending(name)
