@@ -76,6 +76,7 @@ docs: deps
 	.ci/docs $(SWIFT)
 
 install: release
+	$(call install_missing,help2man)
 	.ci/install $(BIN) $(DESTDIR)$(PREFIX)
 
 clean:
