@@ -18,6 +18,9 @@ TEST_PACKAGES = python3 procps util-linux bzip2 strace curl squashfs-tools squas
 
 .PHONY: all demo test check fmt docs bench examples fuzz consumer install release deps test-deps apt-lists clean
 
+# Recipes share .build.
+.NOTPARALLEL:
+
 all: release
 
 define install_missing
