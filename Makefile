@@ -50,12 +50,12 @@ release: deps
 demo: apt-lists release
 	Examples/demo.sh $(BIN) demo
 
-# Everything that CI runs.
+# Everything that CI runs. One test after the other: many of them watch the whole process or keep a disk busy.
 test: apt-lists test-deps check
-	DISTRI_STRICT=1 DISTRI_CORPUS=$(CORPUS) $(SWIFT) test -j $(JOBS) --skip SystemTests
+	DISTRI_STRICT=1 DISTRI_CORPUS=$(CORPUS) $(SWIFT) test -j $(JOBS) --no-parallel --skip SystemTests
 	$(MAKE) fuzz consumer
 	$(MAKE) release
-	DISTRI_STRICT=1 DISTRI_BIN=$(abspath $(BIN)) $(SWIFT) test -j $(JOBS) --skip-build --filter SystemTests
+	DISTRI_STRICT=1 DISTRI_BIN=$(abspath $(BIN)) $(SWIFT) test --no-parallel --skip-build --filter SystemTests
 	Examples/run.sh $(SWIFT) .build/system
 
 # Format, warnings, and the fences of docs/architecture.md.

@@ -147,11 +147,7 @@ import Testing
       defer { close(watch) }
       inotify_add_watch(watch, folder.string, UInt32(IN_MOVED_TO | IN_CREATE))
       let pid = try spawn("distri-fetch", ["install", "nano", "--root", machine.string, "--repo", scene.repository.string])
-      Thread.detachNewThread {
-        awaitEvents(step, watch)
-        kill(pid, SIGKILL)
-      }
-      waitFor(pid)
+      killAfter(step, events: watch, pid)
       let present = try await checkAfterKill(machine, scene)
       // The first name in the store besides the staging area's means that the commit was decided.
       if watched == "roimg", step > 1 { #expect(present == 5) }
@@ -159,19 +155,27 @@ import Testing
   }
 }
 
-/// Returns when so many events came, or the queue is closed.
-private func awaitEvents(_ wanted: Int, _ watch: Int32) {
+/// Kills a child when so many events came, if it lives that long, and waits for its end.
+private func killAfter(_ wanted: Int, events watch: Int32, _ pid: pid_t) {
   var seen = 0
   var buffer = [UInt8](repeating: 0, count: 4096)
-  while seen < wanted {
+  var status: Int32 = 0
+  // One thread does both: a second one could outlive the queue, and kill whoever has the child's number by then.
+  while waitpid(pid, &status, Int32(WNOHANG)) == 0 {
+    var ready = pollfd(fd: watch, events: Int16(POLLIN), revents: 0)
+    guard poll(&ready, 1, 5) == 1 else { continue }
     let count = read(watch, &buffer, buffer.count)
-    guard count > 0 else { return }
     var offset = 0
-    while offset < count {
+    while offset + 16 <= count {
       // The name's length is the last of four 32-bit numbers.
       let length = buffer[offset + 12..<offset + 16].reversed().reduce(0) { $0 << 8 | Int($1) }
       offset += 16 + length
       seen += 1
+    }
+    if seen >= wanted {
+      kill(pid, SIGKILL)
+      waitFor(pid)
+      return
     }
   }
 }
