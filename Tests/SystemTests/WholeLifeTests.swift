@@ -17,6 +17,10 @@ import Testing
       Self.checkout.appending("Examples/demo.sh").string, [ToolProcess.binaries.string, Self.folder.string])
     try #require(demo.status == 0, "\(demo.output.suffix(3000))\n\(demo.errors.suffix(3000))")
 
+    // The demo leaves its mount for people to look around.
+    let unmount = try await ToolProcess.run("distri-fuse", ["unmount", Self.folder.appending("ro").string])
+    #expect(unmount.status == 0, "\(unmount.errors)")
+
     let said = demo.output + demo.errors
     for expected in [
       "GNU nano, version 7.2", "gcc from the view: exit status 42", "package successfully created in", "nano-amd64-7.2-2.squashfs",
