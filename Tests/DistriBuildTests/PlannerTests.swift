@@ -33,7 +33,7 @@ private func toolchain() throws -> PackageSet {
 private func plan(_ text: String, jobs: Int = 4) throws -> BuildPlan {
   let definition = try parse(text)
   let layout = BuildLayout(
-    package: try definition.package(for: .amd64), definition: "/defs/sample", below: "/work/sample",
+    package: try definition.package(for: .amd64), definition: "/defs/sample", below: "/builds/sample",
     buildsInTree: definition.buildsInTree, jobs: jobs)
   let set = try toolchain()
   return try Planner(
@@ -124,8 +124,8 @@ private func plan(_ text: String, jobs: Int = 4) throws -> BuildPlan {
     }
     #expect(
       binds == [
-        "/mnt/view /ro true", "/work/sample/dest\(home) \(home) false", "/work/sample/dest /dest/tmp false",
-        "/work/sample/source /usr/src/sample-amd64-1-1 true", "/work/sample/build /build false",
+        "/mnt/view /ro true", "/builds/sample/dest\(home) \(home) false", "/builds/sample/dest /dest/tmp false",
+        "/builds/sample/source /usr/src/sample-amd64-1-1 true", "/builds/sample/build /build false",
       ])
     #expect(plan.sandbox.operations.contains(.symbolicLink(at: "/lib64", to: "/ro/\(glibc)/out/lib")))
   }
@@ -133,7 +133,7 @@ private func plan(_ text: String, jobs: Int = 4) throws -> BuildPlan {
   @Test func `in the tree, source and build directory are one`() throws {
     let plan = try plan("version: \"1-1\" cbuilder: {} in_tree_build: true writable_sourcedir: true")
     #expect(plan.sandbox.workingDirectory == "/usr/src/sample-amd64-1-1")
-    #expect(plan.sandbox.operations.contains(.bind(from: "/work/sample/source", to: "/usr/src/sample-amd64-1-1")))
+    #expect(plan.sandbox.operations.contains(.bind(from: "/builds/sample/source", to: "/usr/src/sample-amd64-1-1")))
     #expect(!plan.sandbox.operations.contains { $0.description.hasSuffix("on /build") })
   }
 
