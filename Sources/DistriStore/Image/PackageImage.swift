@@ -42,16 +42,23 @@ public final class PackageImage: Sendable {
   ///   - path: for errors.
   ///   - cache: for decompressed blocks; may be shared with other images.
   /// - Throws: as ``init(path:)``.
-  public init(
+  public convenience init(
     descriptor: FileDescriptor, path: FilePath, cache: BlockCache = .shared
   ) throws(StoreError) {
-    self.path = path
-    self.cache = cache
+    let mapping: MappedFile
     do {
       mapping = try MappedFile(descriptor: descriptor)
     } catch {
       throw .system(operation: "map", path: path, error)
     }
+    try self.init(mapping, path: path, cache: cache)
+  }
+
+  /// Reads an image that is mapped already.
+  package init(_ mapping: MappedFile, path: FilePath, cache: BlockCache = .shared) throws(StoreError) {
+    self.path = path
+    self.cache = cache
+    self.mapping = mapping
     do {
       let start = mapping.bytes(at: 0, count: min(mapping.byteCount, Superblock.byteCount)) ?? .none
       superblock = try Superblock(start, byteCount: mapping.byteCount)

@@ -31,6 +31,26 @@ import SystemPackage
     unsafe start = address
   }
 
+  /// Maps a copy of the bytes that lies in memory only.
+  package convenience init(copying bytes: [UInt8]) throws(Errno) {
+    let memory = try Self.anonymousFile(bytes)
+    defer { try? memory.close() }
+    try self.init(descriptor: memory)
+  }
+
+  /// A file without name that lies in memory only.
+  package static func anonymousFile(_ bytes: [UInt8]) throws(Errno) -> FileDescriptor {
+    let memory = unsafe FileDescriptor(rawValue: clinux_memfd("distri"))
+    guard memory.rawValue >= 0 else { throw Errno(rawValue: errno) }
+    do {
+      _ = try memory.writeAll(bytes)
+      return memory
+    } catch {
+      try? memory.close()
+      throw error as? Errno ?? .ioError
+    }
+  }
+
   deinit {
     if let start = unsafe start { unsafe munmap(start, Int(byteCount)) }
   }
@@ -51,6 +71,15 @@ import SystemPackage
     guard unsafe clinux_populate_read(start + Int(first), Int(range.upperBound - first)) == 0 else {
       throw Errno(rawValue: errno)
     }
+  }
+
+  /// Whether the file has become shorter or unreadable under the mapping.
+  package var hasFaulted: Bool { false }
+
+  /// All bytes, as an index.
+  package var indexBytes: IndexBytes {
+    guard let start = unsafe start else { return .none }
+    return unsafe IndexBytes(owner: self, start: UnsafeRawPointer(start), count: Int(byteCount))
   }
 
   /// The bytes of a range, not copied; nil when it reaches past the end.
