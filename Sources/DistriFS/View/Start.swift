@@ -27,6 +27,10 @@ struct Start {
     if !journal.isEmpty { isInherited = true }
     if let file {
       view = file.view()
+      if !view.unions.declarations.isEmpty {
+        view = view.with(
+          unions: RuntimeUnions(declarations: view.unions.declarations, of: view.slots) { try? $0.open(in: store, keeper) })
+      }
       numbering = Numbering(after: view, journal: journal)
     } else {
       numbering = Numbering(journal: journal)

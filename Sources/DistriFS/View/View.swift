@@ -83,9 +83,9 @@ public final class View: Sendable {
   }
 
   /// The view with other packages, or another file that says the same.
-  func with(slots: [Slot?]? = nil, file: ViewFile? = nil) -> View {
+  func with(slots: [Slot?]? = nil, file: ViewFile? = nil, unions: RuntimeUnions? = nil) -> View {
     View(
-      file: file ?? self.file, changed: file == nil ? changed : [:], slots: slots ?? self.slots, unions: unions,
+      file: file ?? self.file, changed: file == nil ? changed : [:], slots: slots ?? self.slots, unions: unions ?? self.unions,
       nextPackage: nextPackage, nextDirectory: nextDirectory)
   }
 

@@ -60,6 +60,15 @@ package struct IndexDirectory: Sendable {
 }
 
 extension LocalStore {
+  /// Makes the index of an image that is about to be moved into the store.
+  func makeIndex(of package: PackageID, at path: FilePath) throws {
+    let file = try OwnedDescriptor(reading: path)
+    let identity = try ImageIdentity(of: file.descriptor)
+    let image = try PackageImage(descriptor: file.descriptor, path: path)
+    let bytes = try PackageIndexBuilder.bytes(of: image, identity)
+    IndexDirectory(self).write(IndexDirectory.fileName(of: package.description), bytes)
+  }
+
   /// The index of an image: the one that is there, or one made now, kept for the next time where the store can be written.
   ///
   /// - Parameters:
