@@ -69,18 +69,38 @@ def _threads(pid, name):
 
 
 def usage():
-    """Sums over all daemons: nanoseconds on a processor, times that a thread waited (about one a request, while client and daemon share a
-    core), bytes that the machine read from disks."""
-    cpu = waits = 0
+    """Sums over all daemons: nanoseconds on a processor, times that a thread went to sleep, calls of read (a request each, and what is read
+    of images that are not mapped), calls of write (an answer each). And what the machine read from its disks."""
+    sums = dict.fromkeys(("cpu_ns", "waits", "reads", "writes"), 0)
     for pid in processes():
-        cpu += sum(int(text.split()[0]) for text in _threads(pid, "schedstat"))
+        sums["cpu_ns"] += sum(int(text.split()[0]) for text in _threads(pid, "schedstat"))
         for text in _threads(pid, "status"):
-            waits += int(text.split("\nvoluntary_ctxt_switches:")[1].split()[0])
-    sectors = 0
+            sums["waits"] += int(text.split("\nvoluntary_ctxt_switches:")[1].split()[0])
+        try:
+            calls = dict(line.split(": ") for line in Path(f"/proc/{pid}/io").read_text().splitlines())
+        except OSError:
+            continue
+        sums["reads"] += int(calls["syscr"])
+        sums["writes"] += int(calls["syscw"])
+    return sums | usage_of_disks()
+
+
+def usage_of_disks():
+    reads = sectors = 0
     for disk in Path("/sys/block").iterdir():
         if not disk.name.startswith(("loop", "ram", "zram")):
-            sectors += int((disk / "stat").read_text().split()[2])
-    return {"cpu_ns": cpu, "waits": waits, "disk_bytes": sectors * 512}
+            fields = (disk / "stat").read_text().split()
+            reads += int(fields[0])
+            sectors += int(fields[2])
+    return {"disk_reads": reads, "disk_bytes": sectors * 512}
+
+
+def wait_until_idle(seconds=20.0):
+    """Waits until no daemon has used a processor for a third of a second."""
+    limit, before = time.monotonic() + seconds, -1
+    while (now := usage()["cpu_ns"]) != before and time.monotonic() < limit:
+        before = now
+        time.sleep(0.3)
 
 
 def anonymous_memory():
@@ -94,6 +114,37 @@ def anonymous_memory():
         except OSError:
             pass
     return total * 1024 / 1e6
+
+
+class Patience:
+    """Waits for a quiet machine before each measurement, so many seconds in all."""
+
+    def __init__(self, seconds):
+        self.left = seconds
+        self.idle = []
+
+    @staticmethod
+    def _sample(seconds=0.1):
+        def counters():
+            fields = [int(field) for field in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+            return sum(fields), fields[3] + fields[4], usage_of_disks()["disk_reads"]
+
+        before = counters()
+        time.sleep(seconds)
+        after = counters()
+        idle = (after[1] - before[1]) / max(1, after[0] - before[0])
+        return idle, after[2] - before[2]
+
+    def wait(self, longest=5.0):
+        start = time.monotonic()
+        while True:
+            idle, disk_reads = self._sample()
+            waited = time.monotonic() - start
+            if (idle >= 0.85 and disk_reads < 10) or waited > min(longest, self.left):
+                self.left -= waited
+                self.idle.append(idle)
+                return
+            time.sleep(0.2)
 
 
 def mounts_below(folder):
@@ -113,8 +164,6 @@ def unmount_below(folder, forced=False):
             if done.returncode == 0:
                 break
             time.sleep(0.05)
-        else:
-            pass
         if any(point == left for left, _ in mounts_below(folder)):
             stuck.append(point)
             abort = Path(f"/sys/fs/fuse/connections/{device.split(':')[1]}/abort")

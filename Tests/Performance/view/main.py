@@ -30,13 +30,14 @@ from rows import METRICS, OURS, ROWS, Bench
 def arguments():
     parser = argparse.ArgumentParser(prog="view.sh", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("bin", type=Path, help="where distri-fuse and distri-build are")
-    parser.add_argument("runs", type=int, nargs="?", help="default 5, with --quick 2")
+    parser.add_argument("runs", type=int, nargs="?", help="default 7, with --quick 3")
     parser.add_argument("--quick", action="store_true", help="fewer runs, without what takes long")
     parser.add_argument("--rows", default="", help=f"names or parts of names, with commas, of: {' '.join(row.name for row in ROWS)}")
     parser.add_argument("--only", default="", help="names or parts of names of implementations, with commas")
     parser.add_argument("--core", type=int, default=max(os.sched_getaffinity(0)), help="where client and daemons run; default %(default)s")
     parser.add_argument("--json", type=Path, help="default: result.json in the work directory")
-    parser.add_argument("--profile", action="store_true", help="a second table: processor time, waits and disk of each operation")
+    parser.add_argument("--profile", action="store_true", help="a second table: processor time, requests and disk of each operation")
+    parser.add_argument("--patience", type=float, default=180, help="seconds to wait for a quiet machine, in all; default %(default)g")
     parser.add_argument("--check", action="store_true", help="exit status 1 when a target is missed")
     return parser.parse_args()
 
@@ -64,6 +65,7 @@ def prepare(data, bench, rows, ours):
     for name in dict.fromkeys(name for row in rows for name in needed.get(row.name, ["real"])):
         dataset = data.get(name)
         with ours.show(dataset):
+            machine.wait_until_idle()
             if name == "real" and not dataset.pack.exists():
                 subprocess.run([data.memory_server, "pack", ours.point, dataset.pack, "--no-contents"], check=True, stdout=subprocess.DEVNULL)
 
@@ -89,7 +91,7 @@ def main():
     if options.quick and not options.rows:
         print("view: --quick leaves out " + ", ".join(row.name for row in rows if row.slow), file=sys.stderr)
         rows = [row for row in rows if not row.slow]
-    runs = options.runs or (2 if options.quick else 5)
+    runs = options.runs or (3 if options.quick else 7)
 
     work = Path(os.environ.get("DISTRI_BENCH", "/var/tmp/distri-bench")).resolve()
     work.mkdir(parents=True, exist_ok=True)
@@ -112,13 +114,14 @@ def main():
     prepare(data, bench, rows, everyone[OURS])
     os.sched_setaffinity(0, {options.core})
 
-    errors = []
+    patience, errors = machine.Patience(options.patience), []
     for run in range(runs):
         for row in rows:
             if row.once and run:
                 continue
             who = [name for name in row.implementations if name in names]
             for name in who if run % 2 == 0 else who[::-1]:
+                patience.wait()
                 try:
                     row.action(bench, everyone[name])
                 except (RuntimeError, OSError, subprocess.SubprocessError) as error:
@@ -132,6 +135,7 @@ def main():
     result = {
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"), "revision": revision(), "runs": runs,
         "seconds": round(time.time() - start), "core": options.core, "load_before": load, "load_after": os.getloadavg(),
+        "idle_before": sorted(patience.idle),
         "machine": machine.description(), "packages": {name: len(data.get(name).packages) for name in ("real",) if (work / "stamps" / name).exists()},
         "units": {metric.name: metric.unit for metric in METRICS}, "values": bench.values, "errors": errors, "profiles": bench.profiles,
         "targets": [{"metric": metric.name, "target": words, "reached": reached, "passed": passed} for metric, _, words, reached, passed in checks],
@@ -140,15 +144,21 @@ def main():
     path.write_text(json.dumps(result, indent=1, ensure_ascii=False))
 
     facts = result["machine"]
+    quiet = sum(idle >= 0.85 for idle in patience.idle) / max(1, len(patience.idle))
     print(f"{facts['processor']}, core {options.core} of {facts['processors']}, Linux {facts['kernel']}; {result['date']}, {result['revision']}; medians of "
-          f"{runs} runs; load {load[0]:.1f} before, {result['load_after'][0]:.1f} after; {result['packages'].get('real', 'no')} real packages.\n")
+          f"{runs} runs; load {load[0]:.1f} before, {result['load_after'][0]:.1f} after, "
+          f"processors idle before {quiet:.0%} of the measurements; {result['packages'].get('real', 'no')} real packages.\n")
     print(report.table(bench.values, names))
+    if beside := report.beside_memory(bench.values):
+        print("\n" + beside)
     if options.profile:
         print("\n" + report.profile_table(bench.profiles))
     measured = [passed for *_, passed in checks if passed is not None]
     print(f"\n{sum(measured)} of {len(measured)} targets reached; all values: {path}")
     for error in errors:
         print(f"failed: {error}")
+    if quiet < 0.8:
+        print("The machine was busy with other work: trust counts, not this run's times.")
     if errors or options.check and missed:
         sys.exit(1)
 

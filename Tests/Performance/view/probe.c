@@ -5,7 +5,7 @@
 //   walk DIR…          readdir and lstat of everything below            links DIR…    the same, and readlink of links
 //   absent DIR COUNT   lstat of names that do not exist                 files DIR…    open, read, close of every regular file below
 //   read FILE          all of it, 128 KiB at a time                     random FILE COUNT   4 KiB at random places
-//   spawn COUNT COMMAND…   runs it so many times, output to /dev/null; prints the nanoseconds of each
+//   spawn COUNT COMMAND…   runs it so many times, output to /dev/null; prints the median of a run
 
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -97,18 +97,27 @@ static long randomly(const char *path, long count) {
   return count;
 }
 
+static int ascending(const void *a, const void *b) {
+  uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+  return x < y ? -1 : x > y;
+}
+
 static void spawn(long count, char **command) {
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
   posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0);
+  uint64_t *times = calloc(count, sizeof *times);
+  if (!times) err(1, "calloc");
   for (long i = 0; i < count; i++) {
     uint64_t start = now();
     pid_t child;
     int status;
     if (posix_spawn(&child, command[0], &actions, NULL, command, environ)) errx(1, "cannot start %s", command[0]);
     if (waitpid(child, &status, 0) < 0 || status) errx(1, "%s failed", command[0]);
-    printf("%lu\n", now() - start);
+    times[i] = now() - start;
   }
+  qsort(times, count, sizeof *times, ascending);
+  printf("%ld %lu\n", count, times[count / 2]);
 }
 
 int main(int count, char **words) {

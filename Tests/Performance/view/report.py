@@ -5,11 +5,13 @@
 
 import statistics
 
-from rows import METRICS, OURS
+from rows import MEMORY, METRICS, OURS
 
 
 def number(value, unit):
-    if value >= 20000:
+    if value >= 1000 and unit == "ms":
+        text = f"{value:.0f}"
+    elif value >= 20000:
         text = f"{value / 1000:.0f}k"
     elif value >= 1000:
         text = f"{value / 1000:.1f}k"
@@ -66,14 +68,27 @@ def table(values, implementations):
     return "\n".join(lines)
 
 
+def beside_memory(values):
+    """What is missed, beside a server that answers from memory: the rest of the way is not ours to go."""
+    lines = []
+    for name in dict.fromkeys(metric.name for metric, _, _, _, passed in verdicts(values) if passed is False):
+        reached = ratio(values, name, OURS, name, MEMORY)
+        if reached is not None:
+            lines.append(f"- {name}: {reached:.2f}× of the memory server")
+    return "Missed, and how that compares with the memory server in the same run:\n\n" + "\n".join(lines) if lines else ""
+
+
 def profile_table(profiles):
     """Where the time of an operation went: the daemon's processor time, requests, the disk."""
-    lines = ["| | | seconds | daemon on a processor | waits of the daemon | µs of the daemon a wait | MB from disk |", "|---|---|---|---|---|---|---|"]
+    lines = ["| | | ms | daemon on a processor | answers | µs of the daemon an answer | µs in all an answer | daemon slept | disk reads | MB |",
+             "|---|---|---|---|---|---|---|---|---|---|"]
     groups = {}
     for sample in profiles:
         groups.setdefault((sample["metric"], sample["implementation"]), []).append(sample)
     for (metric, implementation), samples in groups.items():
-        ns, cpu, waits, disk = (statistics.median(sample[key] for sample in samples) for key in ("ns", "cpu_ns", "waits", "disk_bytes"))
-        each = f"{cpu / waits / 1e3:.1f}" if waits else "–"
-        lines.append(f"| {metric} | {implementation} | {ns / 1e9:.3f} | {cpu / ns:.0%} | {waits:.0f} | {each} | {disk / 1e6:.0f} |")
+        value = {key: statistics.median(sample[key] for sample in samples) for key in samples[0] if key not in ("metric", "implementation")}
+        answers = value["writes"]
+        each, total = (f"{value[key] / answers / 1e3:.1f}" if answers else "–" for key in ("cpu_ns", "ns"))
+        lines.append(f"| {metric} | {implementation} | {value['ns'] / 1e6:.1f} | {value['cpu_ns'] / value['ns']:.0%} | {answers:.0f} | {each} | {total} | "
+                     f"{value['waits']:.0f} | {value['disk_reads']:.0f} | {value['disk_bytes'] / 1e6:.0f} |")
     return "\n".join(lines)
