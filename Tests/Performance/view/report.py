@@ -52,7 +52,8 @@ def table(values, implementations):
     lines = [f"| | {' | '.join(implementations)} | must reach | reached | |", f"|---|{'---|' * len(implementations)}---|---|---|"]
     checks = {}
     for metric, target, words, reached, passed in verdicts(values):
-        checks.setdefault(metric.name, []).append((words, "–" if reached is None else f"{reached:.2f}{'×' if target.implementation else ''}", passed))
+        text = "–" if reached is None else f"{reached:.2f}{'×' if target.implementation else ''}"
+        checks.setdefault(metric.name, []).append((words, text, passed))
     for metric in METRICS:
         if metric.name not in values:
             continue
@@ -89,6 +90,7 @@ def profile_table(profiles):
         value = {key: statistics.median(sample[key] for sample in samples) for key in samples[0] if key not in ("metric", "implementation")}
         answers = value["writes"]
         each, total = (f"{value[key] / answers / 1e3:.1f}" if answers else "–" for key in ("cpu_ns", "ns"))
-        lines.append(f"| {metric} | {implementation} | {value['ns'] / 1e6:.1f} | {value['cpu_ns'] / value['ns']:.0%} | {answers:.0f} | {each} | {total} | "
-                     f"{value['waits']:.0f} | {value['disk_reads']:.0f} | {value['disk_bytes'] / 1e6:.0f} |")
+        cells = [metric, implementation, f"{value['ns'] / 1e6:.1f}", f"{value['cpu_ns'] / value['ns']:.0%}", f"{answers:.0f}", each, total,
+                 f"{value['waits']:.0f}", f"{value['disk_reads']:.0f}", f"{value['disk_bytes'] / 1e6:.0f}"]
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
