@@ -38,6 +38,7 @@ def arguments():
     parser.add_argument("--json", type=Path, help="default: result.json in the work directory")
     parser.add_argument("--profile", action="store_true", help="a second table: processor time, requests and disk of each operation")
     parser.add_argument("--patience", type=float, default=180, help="seconds to wait for a quiet machine, in all; default %(default)g")
+    parser.add_argument("--minutes", type=float, default=11, help="no run is begun that would end later than this; default %(default)g")
     parser.add_argument("--nice", type=int, default=0, help="priority of all that is measured, such as -20 beside other work; what the kernel's "
                         "loop devices do stays at 0, so that cold values of the kernel's squashfs look worse than they are")
     parser.add_argument("--check", action="store_true", help="exit status 1 when a target is missed")
@@ -117,8 +118,12 @@ def main():
     os.sched_setaffinity(0, {options.core})
     os.setpriority(os.PRIO_PROCESS, 0, options.nice)
 
-    patience, errors = machine.Patience(options.patience), []
+    patience, errors, begun, done = machine.Patience(options.patience), [], time.time(), 0
     for run in range(runs):
+        if done and (time.time() - begun) * (done + 1) / done > options.minutes * 60:
+            print(f"view: stops after {done} of {runs} runs: the machine is too slow for more in {options.minutes:g} minutes", file=sys.stderr)
+            runs = done
+            break
         for row in rows:
             if row.once and run:
                 continue
@@ -131,7 +136,8 @@ def main():
                     errors.append(f"{row.name}, {name}, run {run + 1}: {error}")
                     print(f"view: {errors[-1]}", file=sys.stderr, flush=True)
                     clean(work / "mnt", forced=True)
-        print(f"view: run {run + 1} of {runs}, {time.time() - start:.0f} s", file=sys.stderr, flush=True)
+        done += 1
+        print(f"view: run {done} of {runs}, {time.time() - start:.0f} s", file=sys.stderr, flush=True)
 
     checks = list(report.verdicts(bench.values))
     missed = [metric.name for metric, _, _, _, passed in checks if passed is False]
