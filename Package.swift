@@ -58,9 +58,10 @@ let package = Package(
     .systemLibrary(
       name: "CFUSE", path: "Sources/DistriFS/CFUSE", pkgConfig: "fuse3",
       providers: [.apt(["libfuse3-dev"])]),
+    .target(name: "CChannel", path: "Sources/DistriFS/CChannel"),
     .target(
-      name: "DistriFS", dependencies: ["DistriStore", "CFUSE", "CLinux", system, logging],
-      exclude: ["CFUSE"], swiftSettings: library),
+      name: "DistriFS", dependencies: ["DistriStore", "CChannel", "CFUSE", "CLinux", system, logging],
+      exclude: ["CChannel", "CFUSE"], swiftSettings: library),
 
     // DistriBuild: definitions and foreign packages → packages.
     .target(name: "CSandbox", path: "Sources/DistriBuild/CSandbox"),
