@@ -83,8 +83,9 @@ let package = Package(
       path: "Sources/Tools/ToolSupport", swiftSettings: tool),
     .executableTarget(
       name: "distri-fuse",
-      dependencies: ["DistriStore", "DistriFS", "DistriBuild", "ToolSupport", arguments, system, logging],
-      path: "Sources/Tools/distri-fuse", swiftSettings: tool),
+      dependencies: ["DistriStore", "DistriFS", "DistriBuild", "CSupervisor", "ToolSupport", arguments, system, logging],
+      path: "Sources/Tools/distri-fuse", exclude: ["CSupervisor"], swiftSettings: tool),
+    .target(name: "CSupervisor", path: "Sources/Tools/distri-fuse/CSupervisor"),
     .executableTarget(
       name: "distri-build",
       dependencies: [
