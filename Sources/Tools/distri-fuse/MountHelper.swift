@@ -22,8 +22,10 @@ enum MountHelper {
 
   /// Options that say nothing to us: who may mount when, and what is always so or of no effect on a read-only view.
   private static let ignored: Set = [
-    "rw", "ro", "defaults", "auto", "noauto", "user", "nouser", "users", "owner", "group", "nofail", "_netdev", "exec", "async", "atime",
-    "noatime", "relatime", "norelatime", "strictatime", "nostrictatime", "lazytime", "nolazytime", "diratime", "nodiratime", "silent", "loud",
+    "rw", "ro", "defaults", "auto", "noauto", "user", "nouser", "users", "owner", "group", "nofail", "_netdev", "exec", "async",
+    "atime",
+    "noatime", "relatime", "norelatime", "strictatime", "nostrictatime", "lazytime", "nolazytime", "diratime", "nodiratime",
+    "silent", "loud",
     "default_permissions",
   ]
 
@@ -83,7 +85,8 @@ enum MountHelper {
       case ("section", let value?): flags += ["--section", value]
       case ("readahead", let value?): flags += ["--read-ahead", value]
       // A comma ends an option: names are separated by colons, or the option comes again.
-      case ("packages", let value?), ("exchange", let value?): lists[parts[0], default: []] += value.split(separator: ":").map(String.init)
+      case ("packages", let value?), ("exchange", let value?):
+        lists[parts[0], default: []] += value.split(separator: ":").map(String.init)
       case (let name, _) where ignored.contains(name) || name.hasPrefix("x-") || name.hasPrefix("X-") || name == "comment": break
       default: if !isSloppy { throw ValidationError("the mount option \(option) is unknown; see distri-fuse mount --help") }
       }

@@ -40,7 +40,8 @@ struct MountCommand: ParsableCommand {
   var exchange: String?
 
   @Option(
-    help: ArgumentHelp("Serve what this program, maybe an older version, has mounted there: same view, no interruption.", valueName: "mount point"))
+    help: ArgumentHelp(
+      "Serve what this program, maybe an older version, has mounted there: same view, no interruption.", valueName: "mount point"))
   var takeOver: String?
 
   @Flag(help: "Stay in the foreground.")

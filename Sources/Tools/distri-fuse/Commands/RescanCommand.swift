@@ -21,7 +21,9 @@ struct RescanCommand: ParsableCommand {
 
   func run() throws {
     let path = FilePath(mountPoint)
-    guard let entry = try MountTable.current().entry(at: Mount.canonical(path)), entry.isOurs else { throw MountError.notMounted(path) }
+    guard let entry = try MountTable.current().entry(at: Mount.canonical(path)), entry.isOurs else {
+      throw MountError.notMounted(path)
+    }
     guard let client = ControlSocket.connect(device: entry.device) else { throw TakeOverFailure.noSupervisor(path) }
     try client.send(Message(.rescan))
     // It may be replacing its server just now.

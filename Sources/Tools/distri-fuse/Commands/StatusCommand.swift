@@ -41,7 +41,8 @@ struct StatusCommand: ParsableCommand {
           mountPoint: status.mountPoint.string, store: status.source, isAlive: status.isAlive, packages: status.packageCount,
           supervision: status.supervision, problems: status.problems))
     } else {
-      let state = status.isAlive ? "\(status.packageCount) packages, \(Self.words(for: status.supervision))" : "dead; mount it again"
+      let state =
+        status.isAlive ? "\(status.packageCount) packages, \(Self.words(for: status.supervision))" : "dead; mount it again"
       Terminal.standardOutput.write("\(status.mountPoint): \(status.source), \(state)\n")
       for problem in status.problems { Terminal.standardOutput.write("\(problem.subject)\t\(problem.reason)\n") }
     }
@@ -50,11 +51,13 @@ struct StatusCommand: ParsableCommand {
 
   /// What the supervisor says; nil when there is none that we may ask.
   static func supervision(of mountPoint: FilePath) -> MountStatus.Supervision? {
-    guard let entry = try? MountTable.current().entry(at: mountPoint), let client = ControlSocket.connect(device: entry.device) else {
+    guard let entry = try? MountTable.current().entry(at: mountPoint), let client = ControlSocket.connect(device: entry.device)
+    else {
       return nil
     }
     defer { client.close() }
-    guard (try? client.send(Message(.status))) != nil, let answer = try? client.receive(waiting: true), answer.kind == .status else {
+    guard (try? client.send(Message(.status))) != nil, let answer = try? client.receive(waiting: true), answer.kind == .status
+    else {
       return nil
     }
     let facts = Dictionary(
@@ -70,8 +73,8 @@ struct StatusCommand: ParsableCommand {
   private static func words(for supervision: MountStatus.Supervision?) -> String {
     guard let supervision else { return "not supervised" }
     var words = ["supervised by \(supervision.supervisor)"]
-    if supervision.replacementCount > 0 { words.append("server replaced \(supervision.replacementCount) times") }
-    if supervision.refusedRequestCount > 0 { words.append("\(supervision.refusedRequestCount) requests refused that killed it") }
+    if supervision.replacementCount > 0 { words.append("servers replaced: \(supervision.replacementCount)") }
+    if supervision.refusedRequestCount > 0 { words.append("requests refused that killed it: \(supervision.refusedRequestCount)") }
     if !supervision.canResend { words.append("this kernel cannot resend requests: some may hang after a replacement") }
     return words.joined(separator: ", ")
   }

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import CSupervisor
+import FoundationEssentials
 import Glibc
 import SystemPackage
 
@@ -62,8 +63,21 @@ final class ControlSocket {
 
   private static var directories: [String] {
     var result = geteuid() == 0 ? ["/run/distri-fuse"] : []
-    if let folder = getenv("XDG_RUNTIME_DIR").map({ String(cString: $0) }), folder.hasPrefix("/") { result.append(folder + "/distri-fuse") }
-    return result + ["/tmp/distri-fuse-\(geteuid())"]
+    if let folder = getenv("XDG_RUNTIME_DIR").map({ String(cString: $0) }), folder.hasPrefix("/") {
+      result.append(folder + "/distri-fuse")
+    }
+    return result + ["/tmp/distri-fuse-\(outerUser)"]
+  }
+
+  /// Our user as the machine knows it: everybody is 0 in a user namespace of their own.
+  private static var outerUser: UInt32 {
+    let map = (try? String(contentsOfFile: "/proc/self/uid_map", encoding: .utf8)) ?? ""
+    for line in map.split(separator: "\n") {
+      let numbers = line.split(separator: " ").compactMap { UInt32($0) }
+      guard numbers.count == 3, geteuid() >= numbers[0], geteuid() - numbers[0] < numbers[2] else { continue }
+      return numbers[1] &+ (geteuid() - numbers[0])
+    }
+    return geteuid()
   }
 
   private static func path(in directory: String, _ device: String) -> String {
@@ -78,6 +92,7 @@ final class ControlSocket {
   /// Whether nobody else can put anything there.
   private static func isPrivate(_ directory: String) -> Bool {
     var status = stat()
-    return lstat(directory, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR && status.st_uid == geteuid() && status.st_mode & 0o077 == 0
+    return lstat(directory, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR && status.st_uid == geteuid()
+      && status.st_mode & 0o077 == 0
   }
 }

@@ -122,7 +122,9 @@ extension Supervisor {
     do {
       try supervisor.waitUntilPrepared()
       try client.send(Message(.commit))
-      guard try client.receive(waiting: true)?.kind == .done else { throw TakeOverFailure.refused(mountPoint, "it has changed its mind") }
+      guard try client.receive(waiting: true)?.kind == .done else {
+        throw TakeOverFailure.refused(mountPoint, "it has changed its mind")
+      }
       supervisor.hasTakenOver = true
       try supervisor.go(on: connection, takingOver: true)
     } catch {

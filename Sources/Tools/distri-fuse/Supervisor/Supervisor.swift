@@ -57,7 +57,9 @@ final class Supervisor {
       throw error
     }
     try go(on: connection, takingOver: false)
-    if !connection.canResend { note("this kernel is older than 6.9: when a server dies, requests that it was answering wait for ever") }
+    if !connection.canResend {
+      note("this kernel is older than 6.9: when a server dies, requests that it was answering wait for ever")
+    }
   }
 
   /// Lets the server that has the view serve the connection.
@@ -70,7 +72,9 @@ final class Supervisor {
   /// - Throws: ``ServerFailure`` of the server that ends instead, or of a signal that ends us.
   func waitUntilPrepared() throws {
     while let server {
-      var polled = [server.channel.descriptor, signals.descriptor].map { pollfd(fd: $0.rawValue, events: Int16(POLLIN), revents: 0) }
+      var polled = [server.channel.descriptor, signals.descriptor].map {
+        pollfd(fd: $0.rawValue, events: Int16(POLLIN), revents: 0)
+      }
       _ = poll(&polled, 2, -1)
       while let signal = signals.next() {
         if signal == SIGCHLD || signal == SIGUSR1 { continue }
