@@ -9,11 +9,13 @@ import Testing
 
 @Suite struct FaultGuardTests {
   private func read(_ file: MappedFile, at offset: UInt64, count: Int) throws -> [UInt8] {
-    try [UInt8](unsafeUninitializedCapacity: count) { buffer, initializedCount in
-      var output = OutputRawSpan(buffer: UnsafeMutableRawBufferPointer(buffer), initializedCount: 0)
-      defer { initializedCount = output.finalize(for: UnsafeMutableRawBufferPointer(buffer)) }
+    var bytes = [UInt8](repeating: 0, count: count)
+    try bytes.withUnsafeMutableBytes { buffer in
+      var output = OutputRawSpan(buffer: buffer, initializedCount: 0)
       try file.read(into: &output, at: offset)
+      _ = output.finalize(for: buffer)
     }
+    return bytes
   }
 
   @Test func `a file that shrinks while it is mapped gives an error to its reader, and to no other`() throws {

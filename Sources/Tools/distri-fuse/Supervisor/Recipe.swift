@@ -6,7 +6,7 @@ import DistriStore
 import SystemPackage
 
 /// What is shown by a mount: enough for every server to come, also of a newer program, to make the same view.
-struct Recipe {
+struct Recipe: Sendable {
   /// Absolute.
   var store: FilePath
   var section = LocalStore.Section.packages

@@ -9,7 +9,7 @@ import SystemPackage
 import ToolSupport
 
 /// The process that serves a mount: forked by the supervisor, and replaced when it dies.
-struct Server {
+struct Server: Sendable {
   let recipe: Recipe
   let record: RequestRecord
   let channel: Channel

@@ -103,7 +103,13 @@ final class Supervisor {
       socket?.closeInChild()
       for client in waitingForRescan { client.close() }
       let server = Server(recipe: recipe, record: record, channel: its, inherited: kept.byName, isDetached: isDetached)
-      do { try server.run() } catch { ToolMain.end(DistriFuse.self, with: error) }
+      do {
+        try ProcessCalls.leaveFirstThread {
+          do { try server.run() } catch { ToolMain.end(DistriFuse.self, with: error) }
+        }
+      } catch {
+        ToolMain.end(DistriFuse.self, with: error)
+      }
     }
     its.close()
     server = (process, ours)

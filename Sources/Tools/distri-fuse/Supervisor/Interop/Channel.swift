@@ -33,7 +33,7 @@ struct Message {
 }
 
 /// One end of a socket that keeps messages apart. It does not own its descriptor.
-struct Channel {
+struct Channel: Sendable {
   let descriptor: FileDescriptor
 
   /// As many as a message carries.

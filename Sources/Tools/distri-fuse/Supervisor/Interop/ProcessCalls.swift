@@ -88,6 +88,15 @@ enum ProcessCalls {
     csupervisor_close_others(kept.map(\.rawValue), kept.count)
   }
 
+  /// Runs the body on a new thread, while the first thread of a forked process does nothing for good.
+  ///
+  /// Swift's run-time and its `Mutex` remember the number of each thread for their locks, and that of a forked process' first thread is its
+  /// parent's: the next who waits for such a lock would wait for ever.
+  static func leaveFirstThread(_ body: @escaping @Sendable () -> Never) throws(Errno) -> Never {
+    try detachThread { body() }
+    while true { pause() }
+  }
+
   /// Runs the body on a thread of its own.
   static func detachThread(_ body: @escaping @Sendable () -> Void) throws(Errno) {
     final class Box: Sendable {
