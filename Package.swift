@@ -120,8 +120,11 @@ let package = Package(
     .testTarget(name: "DistriFSTests", dependencies: ["DistriFS", "FSTestSupport", "TestSupport"], swiftSettings: tool),
     .testTarget(name: "DistriBuildTests", dependencies: ["DistriBuild", "TestSupport"], swiftSettings: tool),
     .testTarget(name: "DistriRepoTests", dependencies: ["DistriRepo", "TestSupport"], swiftSettings: tool),
+    .executableTarget(
+      name: "poison-mount", dependencies: ["DistriFS", "FSTestSupport", "CSupervisor", system], path: "Tests/poison-mount",
+      swiftSettings: tool),
     .testTarget(
-      name: "MountTests", dependencies: ["DistriFS", "FSTestSupport", "TestSupport", "distri-fuse"], swiftSettings: tool),
+      name: "MountTests", dependencies: ["DistriFS", "FSTestSupport", "TestSupport", "distri-fuse", "poison-mount"], swiftSettings: tool),
     .testTarget(
       name: "ToolTests", dependencies: ["DistriStore", "TestSupport", "distri-init", "distri-mkimage", system], exclude: ["Help"],
       swiftSettings: tool),
