@@ -124,7 +124,8 @@ let package = Package(
       name: "poison-mount", dependencies: ["DistriFS", "FSTestSupport", "CSupervisor", system], path: "Tests/poison-mount",
       swiftSettings: tool),
     .testTarget(
-      name: "MountTests", dependencies: ["DistriFS", "FSTestSupport", "TestSupport", "distri-fuse", "poison-mount"], swiftSettings: tool),
+      name: "MountTests", dependencies: ["DistriFS", "FSTestSupport", "TestSupport", "distri-fuse", "poison-mount"],
+      swiftSettings: tool),
     .testTarget(
       name: "ToolTests", dependencies: ["DistriStore", "TestSupport", "distri-init", "distri-mkimage", system], exclude: ["Help"],
       swiftSettings: tool),

@@ -92,6 +92,17 @@ extension MountTests {
       try Mount.unmount(store.mountPoint)
     }
 
+    @Test(arguments: ["", "--foreground"])
+    func `the end of a readiness pipe is seen, though the daemon lives on`(option: String) async throws {
+      let store = try await makeStore()
+      let seen = try await shell(
+        "{ \"$1\" mount \(option) --readiness 7 \"$2\" \"$3\" 7>&1 >/dev/null & } | timeout 20 cat",
+        [program.string, store.path.string, store.mountPoint.string])
+      #expect(seen.output == "ready\n")
+      #expect(seen.status == 0, "\(seen.errors)")
+      try Mount.unmount(store.mountPoint)
+    }
+
     @Test func `a view looks at its store when it is told to`() async throws {
       let store = try await makeStore()
       let outcome = try await ToolProcess.run("distri-fuse", ["mount", store.path.string, store.mountPoint.string])

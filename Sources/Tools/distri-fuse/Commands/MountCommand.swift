@@ -69,8 +69,8 @@ struct MountCommand: ParsableCommand {
     if takeOver == nil {
       guard store != nil else { throw ValidationError("Missing expected argument '<store>'") }
       guard mountPoint != nil else { throw ValidationError("Missing expected argument '<mount point>'") }
-    } else if store != nil {
-      throw ValidationError("--take-over goes on with the store that is shown: give the mount point only")
+    } else if store != nil || exchange != nil || selection.packages != nil {
+      throw ValidationError("--take-over goes on with what is shown: give the mount point only")
     }
     do { _ = try Recipe.exchange(parsing: exchange) } catch { throw ValidationError("\(error)") }
   }
@@ -80,8 +80,8 @@ struct MountCommand: ParsableCommand {
     let readiness = readiness.map(FileDescriptor.init(rawValue:))
     let isDetached = !foreground || readiness != nil
     let recipe = takeOver == nil ? try makeRecipe() : nil
-    func serve(_ ready: () throws -> Void) throws {
-      let supervisor = try start(recipe, isDetached: isDetached, manager)
+    func serve(_ ready: () throws -> Void, _ launcher: FileDescriptor?) throws {
+      let supervisor = try start(recipe, isDetached: isDetached, manager, [readiness, launcher].compactMap(\.self))
       try supervisor.run {
         if !foreground { ProcessCalls.leaveDirectory() }
         if isDetached { ProcessCalls.detach([.standardError]) }
@@ -96,17 +96,20 @@ struct MountCommand: ParsableCommand {
     if foreground {
       // Leaves the caller's terminal, so that its Ctrl-C and its end mean nothing to us.
       if readiness != nil { setsid() }
-      try serve {}
+      try serve({}, nil)
     } else {
       try Launcher.inBackground(keeping: [readiness].compactMap(\.self), serve)
     }
   }
 
-  private func start(_ recipe: Recipe?, isDetached: Bool, _ manager: ServiceManager) throws -> Supervisor {
+  private func start(
+    _ recipe: Recipe?, isDetached: Bool, _ manager: ServiceManager, _ foreign: [FileDescriptor]
+  ) throws -> Supervisor {
     guard let recipe, let mountPoint else {
-      return try Supervisor.takingOver(FilePath(takeOver ?? ""), isDetached: isDetached, manager: manager)
+      return try Supervisor.takingOver(
+        FilePath(takeOver ?? ""), isDetached: isDetached, manager: manager, foreignDescriptors: foreign)
     }
-    let supervisor = try Supervisor(recipe: recipe, isDetached: isDetached, manager: manager)
+    let supervisor = try Supervisor(recipe: recipe, isDetached: isDetached, manager: manager, foreignDescriptors: foreign)
     try supervisor.start(at: FilePath(mountPoint), options: options(of: recipe))
     return supervisor
   }

@@ -8,12 +8,14 @@ import ToolSupport
 
 /// Starts a daemon: a fork of this process, as long as it has one thread.
 enum Launcher {
-  /// Runs the body in a process and session of its own, and returns when that has called the function that it is given. What it says until then
-  /// on standard error is the caller's.
+  /// Runs the body in a process and session of its own, and returns when that has called the function that it is given, which needs the descriptor
+  /// that is given, too. What it says until then on standard error is the caller's.
   ///
   /// - Parameter kept: descriptors of the caller that the daemon needs; locks and pipes of the caller do not live on in it.
   /// - Throws: `ExitCode` with the status of the process when it ends instead; it has said why.
-  static func inBackground(keeping kept: [FileDescriptor], _ body: (_ ready: () throws -> Void) throws -> Void) throws {
+  static func inBackground(keeping kept: [FileDescriptor], _ body: (_ ready: () throws -> Void, FileDescriptor) throws -> Void)
+    throws
+  {
     let (reader, writer) = try FileDescriptor.pipe()
     let process = try ProcessCalls.fork()
     if process == 0 {
@@ -21,11 +23,12 @@ enum Launcher {
       ProcessCalls.detach([.standardInput, .standardOutput])
       ProcessCalls.closeOthers(than: kept + [writer])
       do {
-        try body {
-          // A caller that is gone does not want it any more.
+        // A caller that is gone does not want it any more.
+        func ready() throws {
           try writer.writeAll("ready\n".utf8)
           try writer.close()
         }
+        try body(ready, writer)
         exit(0)
       } catch {
         ToolMain.end(DistriFuse.self, with: error)

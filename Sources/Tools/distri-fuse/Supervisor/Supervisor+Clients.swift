@@ -54,7 +54,11 @@ extension Supervisor {
     // What it kept until it stopped belongs to the state.
     receiveFromServer()
     do {
-      try client.send(Message(.recipe, recipe.bytes))
+      // A list of packages can be longer than a message.
+      let recipe = recipe.bytes
+      for start in stride(from: 0, to: recipe.count, by: 32 << 10) {
+        try client.send(Message(.recipe, Array(recipe[start...].prefix(32 << 10))))
+      }
       try client.send(Message(.connection, Server.state(of: connection), [connection.descriptor]))
       for message in kept.messages { try client.send(message) }
       try client.send(Message(.end))
@@ -95,28 +99,31 @@ extension Supervisor {
   /// Takes the mount over from its supervisor, which serves it until the server of this program has the view.
   ///
   /// - Throws: ``TakeOverFailure``; ``ServerFailure``; `MountError.notMounted`.
-  static func takingOver(_ mountPoint: FilePath, isDetached: Bool, manager: ServiceManager) throws -> Supervisor {
+  static func takingOver(
+    _ mountPoint: FilePath, isDetached: Bool, manager: ServiceManager, foreignDescriptors: [FileDescriptor]
+  ) throws -> Supervisor {
     guard let entry = try MountTable.current().entry(at: Mount.canonical(mountPoint)), entry.isOurs else {
       throw MountError.notMounted(mountPoint)
     }
     guard let client = ControlSocket.connect(device: entry.device) else { throw TakeOverFailure.noSupervisor(mountPoint) }
     defer { client.close() }
     try client.send(Message(.takeOver))
-    var recipe: Recipe?
+    var recipe: [UInt8] = []
     var connection: Connection?
     var kept = KeptDescriptors(limit: max(64, ProcessCalls.raiseDescriptorLimit() - 256))
     receiving: while true {
       guard let message = try client.receive(waiting: true) else { throw TakeOverFailure.refused(mountPoint, "it has ended") }
       switch message.kind {
-      case .recipe: recipe = try Recipe(parsing: message.bytes)
+      case .recipe: recipe += message.bytes
       case .connection: connection = try Server.connection(from: message.bytes[...], message.descriptors)
       case .kept: kept.take(message)
       case .end: break receiving
       default: throw TakeOverFailure.refused(mountPoint, message.text)
       }
     }
-    guard let recipe, let connection else { throw Errno.badMessage }
-    let supervisor = try Supervisor(recipe: recipe, isDetached: isDetached, manager: manager)
+    guard let connection else { throw Errno.badMessage }
+    let supervisor = try Supervisor(
+      recipe: try Recipe(parsing: recipe), isDetached: isDetached, manager: manager, foreignDescriptors: foreignDescriptors + [client.descriptor])
     supervisor.kept = kept
     try supervisor.startServer()
     do {

@@ -21,6 +21,8 @@ final class Supervisor {
   var kept: KeptDescriptors
   var server: (process: pid_t, channel: Channel)?
   var socket: ControlSocket?
+  /// What a server that is forked now has no business with: it would keep ends of pipes open.
+  var foreignDescriptors: [FileDescriptor]
   /// Clients that wait for the server to have looked at the store.
   var waitingForRescan: [Channel] = []
   /// Whether the mount was another supervisor's: a server that does not start is then no reason to end it.
@@ -33,7 +35,8 @@ final class Supervisor {
   private var stopTime: Int64?
 
   /// A supervisor of a mount that is to be made, or of one that is taken over.
-  init(recipe: Recipe, isDetached: Bool, manager: ServiceManager) throws {
+  init(recipe: Recipe, isDetached: Bool, manager: ServiceManager, foreignDescriptors: [FileDescriptor]) throws {
+    self.foreignDescriptors = foreignDescriptors
     self.recipe = recipe
     self.isDetached = isDetached
     self.manager = manager
@@ -102,6 +105,7 @@ final class Supervisor {
       try? signals.descriptor.close()
       socket?.closeInChild()
       for client in waitingForRescan { client.close() }
+      for descriptor in foreignDescriptors { try? descriptor.close() }
       let server = Server(recipe: recipe, record: record, channel: its, inherited: kept.byName, isDetached: isDetached)
       do {
         try ProcessCalls.leaveFirstThread {
@@ -134,6 +138,7 @@ final class Supervisor {
     while true {
       if isServing && !wasEverServing {
         wasEverServing = true
+        foreignDescriptors = []
         openSocket()
         do { try ready() } catch { return stop(connection) }
       }
@@ -221,7 +226,7 @@ final class Supervisor {
     let hadServed = isServing
     server.channel.close()
     self.server = nil
-    if end == .exited(0) || stopTime != nil || connection?.hasEnded == true {
+    if stopTime != nil || connection?.hasEnded == true {
       finish()
       return true
     }
