@@ -123,7 +123,8 @@ extension Supervisor {
     }
     guard let connection else { throw Errno.badMessage }
     let supervisor = try Supervisor(
-      recipe: try Recipe(parsing: recipe), isDetached: isDetached, manager: manager, foreignDescriptors: foreignDescriptors + [client.descriptor])
+      recipe: try Recipe(parsing: recipe), isDetached: isDetached, manager: manager,
+      foreignDescriptors: foreignDescriptors + [client.descriptor])
     supervisor.kept = kept
     try supervisor.startServer()
     do {
@@ -140,6 +141,7 @@ extension Supervisor {
     }
     manager.notify("MAINPID=\(getpid())")
     try? client.send(Message(.done))
+    supervisor.foreignDescriptors = foreignDescriptors
     return supervisor
   }
 }
