@@ -58,9 +58,10 @@ let package = Package(
     .systemLibrary(
       name: "CFUSE", path: "Sources/DistriFS/CFUSE", pkgConfig: "fuse3",
       providers: [.apt(["libfuse3-dev"])]),
+    .target(name: "CChannel", path: "Sources/DistriFS/CChannel"),
     .target(
-      name: "DistriFS", dependencies: ["DistriStore", "CFUSE", "CLinux", system, logging],
-      exclude: ["CFUSE"], swiftSettings: library),
+      name: "DistriFS", dependencies: ["DistriStore", "CChannel", "CFUSE", "CLinux", system, logging],
+      exclude: ["CChannel", "CFUSE"], swiftSettings: library),
 
     // DistriBuild: definitions and foreign packages → packages.
     .target(name: "CSandbox", path: "Sources/DistriBuild/CSandbox"),
@@ -82,8 +83,9 @@ let package = Package(
       path: "Sources/Tools/ToolSupport", swiftSettings: tool),
     .executableTarget(
       name: "distri-fuse",
-      dependencies: ["DistriStore", "DistriFS", "DistriBuild", "ToolSupport", arguments, system, logging],
-      path: "Sources/Tools/distri-fuse", swiftSettings: tool),
+      dependencies: ["DistriStore", "DistriFS", "DistriBuild", "CSupervisor", "ToolSupport", arguments, system, logging],
+      path: "Sources/Tools/distri-fuse", exclude: ["CSupervisor"], swiftSettings: tool),
+    .target(name: "CSupervisor", path: "Sources/Tools/distri-fuse/CSupervisor"),
     .executableTarget(
       name: "distri-build",
       dependencies: [
@@ -118,8 +120,12 @@ let package = Package(
     .testTarget(name: "DistriFSTests", dependencies: ["DistriFS", "FSTestSupport", "TestSupport"], swiftSettings: tool),
     .testTarget(name: "DistriBuildTests", dependencies: ["DistriBuild", "TestSupport"], swiftSettings: tool),
     .testTarget(name: "DistriRepoTests", dependencies: ["DistriRepo", "TestSupport"], swiftSettings: tool),
+    .executableTarget(
+      name: "poison-mount", dependencies: ["DistriFS", "FSTestSupport", "CSupervisor", system], path: "Tests/poison-mount",
+      swiftSettings: tool),
     .testTarget(
-      name: "MountTests", dependencies: ["DistriFS", "FSTestSupport", "TestSupport", "distri-fuse"], swiftSettings: tool),
+      name: "MountTests", dependencies: ["DistriFS", "FSTestSupport", "TestSupport", "distri-fuse", "poison-mount"],
+      swiftSettings: tool),
     .testTarget(
       name: "ToolTests", dependencies: ["DistriStore", "TestSupport", "distri-init", "distri-mkimage", system], exclude: ["Help"],
       swiftSettings: tool),

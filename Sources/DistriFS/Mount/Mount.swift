@@ -11,7 +11,7 @@ public struct Mount: ~Copyable, Sendable {
   private let session: Session
 
   fileprivate init(_ session: Session) {
-    mountPoint = session.mountPoint
+    mountPoint = session.connection.mountPoint
     self.session = session
   }
 
@@ -51,7 +51,7 @@ public struct Mount: ~Copyable, Sendable {
   }
 
   /// Checks the mount point, and clears a mount of ours away whose process is dead.
-  fileprivate static func prepare(_ mountPoint: FilePath) throws(MountError) -> FilePath {
+  static func prepare(_ mountPoint: FilePath) throws(MountError) -> FilePath {
     let path = canonical(mountPoint)
     let isOurs = try MountTable.current().entry(at: path)?.isOurs == true
     do throws(Errno) {
@@ -84,12 +84,18 @@ public func withMount<R>(
   logger: Logger = Logger(label: "distri.fs"), isolation: isolated (any Actor)? = #isolation,
   _ body: (borrowing Mount) async throws -> R
 ) async throws -> R {
-  let path = try Mount.prepare(mountPoint)
-  let session = try Session(of: fileSystem, at: path, options: options)
+  let connection = try Connection.mount(at: mountPoint, options: options)
+  let path = connection.mountPoint
+  let session: Session
+  do {
+    session = try Session(of: fileSystem, on: connection, maximumThreadCount: options.maximumThreadCount)
+    try session.start()
+  } catch {
+    connection.unmount()
+    throw error
+  }
   let subscription: (any ChangeSubscription)?
   do {
-    try await session.start()
-    session.raiseReadAhead(toKilobytes: options.readAheadKilobytes)
     subscription = try (fileSystem as? any LiveFileSystem)?.subscribe { changes in
       logger.debug("the view has changed", metadata: ["changes": "\(changes.count)"])
       session.invalidate(changes)

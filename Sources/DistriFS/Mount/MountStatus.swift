@@ -13,6 +13,34 @@ public struct MountStatus: Sendable, Hashable {
     public var reason: String
   }
 
+  /// Who watches the mount, as that process says itself.
+  public struct Supervision: Sendable, Hashable, Codable {
+    /// The process that holds the mount.
+    public var supervisor: Int32
+    /// The process that serves it; 0 while it is being replaced.
+    public var server: Int32
+    /// How often the server has died and been replaced.
+    public var replacementCount: Int
+    /// How many requests were answered `EIO` because servers died of them.
+    public var refusedRequestCount: Int
+    /// How many open files are kept for the next server.
+    public var keptDescriptorCount: Int
+    /// Whether the kernel can send again what a dead server has not answered: Linux 6.9 and later.
+    public var canResend: Bool
+
+    /// Makes a description.
+    public init(
+      supervisor: Int32, server: Int32, replacementCount: Int, refusedRequestCount: Int, keptDescriptorCount: Int, canResend: Bool
+    ) {
+      self.supervisor = supervisor
+      self.server = server
+      self.replacementCount = replacementCount
+      self.refusedRequestCount = refusedRequestCount
+      self.keptDescriptorCount = keptDescriptorCount
+      self.canResend = canResend
+    }
+  }
+
   /// Where it is mounted.
   public var mountPoint: FilePath
   /// What is shown, by custom the store's path.
@@ -23,6 +51,8 @@ public struct MountStatus: Sendable, Hashable {
   public var packageCount = 0
   /// Damage that has been met, and files that are not what they should be.
   public var problems: [Problem] = []
+  /// Who watches it; nil where nobody does, or nobody has asked: the program that mounts knows how.
+  public var supervision: Supervision?
 
   /// Asks the view.
   ///

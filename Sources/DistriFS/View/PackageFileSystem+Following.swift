@@ -57,8 +57,6 @@ extension PackageFileSystem {
     let key = following.withLock { following in
       defer { following.nextSubscriber &+= 1 }
       following.subscribers[following.nextSubscriber] = report
-      if !following.unreported.isEmpty { report(following.unreported) }
-      following.unreported = []
       return following.nextSubscriber
     }
     if keeper != nil || current.value.file == nil { saveSoon() }
@@ -66,7 +64,10 @@ extension PackageFileSystem {
       // The first look is for what happened before the watch began.
       let watcher = try StoreWatcher(store.path) { [self] event in
         switch event {
-        case .start: try? refreshIfDifferent()
+        case .start:
+          // Here, since somebody has to answer meanwhile.
+          reportUnreported()
+          try? refreshIfDifferent()
         case .files(let names): try? refresh(looking: .atNames(names), at: SystemCalls.now)
         case .unknown: try? refresh(looking: .atAll, at: SystemCalls.now)
         }
@@ -75,6 +76,14 @@ extension PackageFileSystem {
     } catch {
       following.withLock { $0.subscribers[key] = nil }
       throw StoreError.system(operation: "watch", path: store.path, error)
+    }
+  }
+
+  private func reportUnreported() {
+    following.withLock { following in
+      if following.unreported.isEmpty || following.subscribers.isEmpty { return }
+      for report in following.subscribers.values { report(following.unreported) }
+      following.unreported = []
     }
   }
 

@@ -11,10 +11,8 @@ public enum ToolMain {
   ///
   /// An error becomes one line on standard error that starts with the tool's name.
   public static func run(_ root: any ParsableCommand.Type) async -> Never {
-    // A reader that goes away is an error of that write, not the end of the process by a signal.
-    signal(SIGPIPE, SIG_IGN)
     do {
-      var command = try root.parseAsRoot()
+      var command = try parse(root, nil)
       if var asynchronous = command as? any AsyncParsableCommand {
         try await asynchronous.run()
       } else {
@@ -22,11 +20,48 @@ public enum ToolMain {
       }
       exit(0)
     } catch {
-      if isForArgumentParser(error) { root.exit(withError: error) }
-      let name = root.configuration.commandName ?? CommandLine.arguments.first ?? "distri"
-      Terminal.standardError.write("\(name): \(error)\n")
-      exit(ExitStatus.of(error).rawValue)
+      end(root, with: error)
     }
+  }
+
+  /// The same from a `main` that is not asynchronous: the process has one thread until the command starts others, so that it can fork.
+  ///
+  /// - Parameter arguments: what to parse instead of the command line.
+  public static func runSynchronously(_ root: any ParsableCommand.Type, arguments: [String]? = nil) -> Never {
+    do {
+      var command = try parse(root, arguments)
+      if let asynchronous = command as? any AsyncParsableCommand {
+        // Used by the task alone from here on.
+        nonisolated(unsafe) var command = asynchronous
+        Task.detached {
+          do {
+            try await command.run()
+            exit(0)
+          } catch {
+            end(root, with: error)
+          }
+        }
+        while true { pause() }
+      }
+      try command.run()
+      exit(0)
+    } catch {
+      end(root, with: error)
+    }
+  }
+
+  private static func parse(_ root: any ParsableCommand.Type, _ arguments: [String]?) throws -> any ParsableCommand {
+    // A reader that goes away is an error of that write, not the end of the process by a signal.
+    signal(SIGPIPE, SIG_IGN)
+    return try root.parseAsRoot(arguments)
+  }
+
+  /// Says what is wrong, and ends the process.
+  public static func end(_ root: any ParsableCommand.Type, with error: any Error) -> Never {
+    if isForArgumentParser(error) { root.exit(withError: error) }
+    let name = root.configuration.commandName ?? CommandLine.arguments.first ?? "distri"
+    if !(error is any SilentError) { Terminal.standardError.write("\(name): \(error)\n") }
+    exit(ExitStatus.of(error).rawValue)
   }
 
   /// Help, version, usage errors and plain exit codes: ArgumentParser says them best.
@@ -36,3 +71,6 @@ public enum ToolMain {
     return String(reflecting: type(of: error)).hasPrefix("ArgumentParser.")
   }
 }
+
+/// An error about which all has been said: it is an exit status only.
+public protocol SilentError: ExitStatusProviding {}

@@ -25,7 +25,9 @@ struct DistriFuse: ParsableCommand {
 
         distri-fuse run --store ./store -- nano --version
       """,
-    subcommands: [MountCommand.self, UnmountCommand.self, StatusCommand.self, RunCommand.self, ConflictsCommand.self])
+    subcommands: [
+      MountCommand.self, UnmountCommand.self, StatusCommand.self, RescanCommand.self, RunCommand.self, ConflictsCommand.self,
+    ])
 }
 
 extension MountError: ExitStatusProviding {
@@ -38,6 +40,11 @@ extension MountError: ExitStatusProviding {
     case .invalidMountPoint(_, let errno), .system(_, _, let errno): ToolSupport.ExitStatus.of(errno: errno)
     }
   }
+}
+
+extension TakeOverFailure: ExitStatusProviding {
+  /// The status with which the tool ends.
+  var exitStatus: ExitCode { ToolSupport.ExitStatus.unavailable }
 }
 
 extension BuildError: ExitStatusProviding {

@@ -7,14 +7,6 @@ import Glibc
 
 /// What signals do while something is mounted.
 enum Signals {
-  /// Runs the body in a task that SIGTERM, SIGINT and SIGHUP cancel.
-  static func cancelling(_ body: @escaping @Sendable () async throws -> Void) async throws {
-    let task = Task { try await body() }
-    let sources = watch([SIGTERM, SIGINT, SIGHUP]) { _ in task.cancel() }
-    defer { sources.forEach { $0.cancel() } }
-    try await task.value
-  }
-
   /// Runs the body, in which a child process runs. The terminal's SIGINT and SIGQUIT reach that by themselves; SIGTERM and SIGHUP are handed on.
   static func passedToChildren<R: Sendable>(_ body: () async throws -> R) async throws -> R {
     let sources = watch([SIGTERM, SIGHUP, SIGINT, SIGQUIT]) { number in

@@ -18,9 +18,8 @@ enum Callbacks {
   }
 
   private static func addConnection(to table: inout fuse_lowlevel_ops) {
-    unsafe table.`init` = { @Sendable userData, connection in
+    unsafe table.`init` = { @Sendable _, connection in
       if let connection = unsafe connection { unsafe Callbacks.negotiate(&connection.pointee) }
-      if let userData = unsafe userData { unsafe Unmanaged<Context>.fromOpaque(userData).takeUnretainedValue().started.open() }
     }
     unsafe table.statfs = { @Sendable request, _ in
       guard let request = unsafe Request(request) else { return }

@@ -7,8 +7,6 @@ import Synchronization
 /// What libfuse's callbacks find behind their user data: the file system, and the requests that wait for something.
 final class Context: Sendable {
   let fileSystem: any FileSystem
-  /// Opens when the kernel has said hello, or when it is clear that it never will.
-  let started = Latch()
   /// Opens when no more requests are read.
   let ended = Latch()
   private let parked = Mutex(Parked())

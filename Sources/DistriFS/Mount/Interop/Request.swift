@@ -1,6 +1,7 @@
 // SPDX-FileCopyrightText: The distri authors
 // SPDX-License-Identifier: Apache-2.0
 
+import CChannel
 import CFUSE
 import CLinux
 import DistriStore
@@ -23,7 +24,9 @@ import SystemPackage
 
   /// Runs the body, replies its error, or parks the request until what it needs is there.
   func serve(_ body: @escaping Body) {
-    guard let data = unsafe fuse_req_userdata(handle) else { return reply(error: .ioError) }
+    guard let channel = unsafe fuse_req_userdata(handle), let data = unsafe cchannel_context(OpaquePointer(channel)) else {
+      return reply(error: .ioError)
+    }
     let context = unsafe Unmanaged<Context>.fromOpaque(data).takeUnretainedValue()
     do throws(FileSystemFailure) {
       try body(context.fileSystem, self)

@@ -1,64 +1,109 @@
 // SPDX-FileCopyrightText: The distri authors
 // SPDX-License-Identifier: Apache-2.0
 
+import CChannel
 import CFUSE
 import Glibc
 import Synchronization
 import SystemPackage
 
-/// One mount: a libfuse session, its threads, and the way back into the kernel.
+/// What serves a connection: a libfuse session, its threads, and the way back into the kernel. The connection stays when the session ends.
 ///
-/// `@unchecked Sendable`: the handle is set once, and the functions of libfuse that are called on several threads (notify, exit) allow it.
+/// `@unchecked Sendable`: the handles are set once, and the functions of libfuse that are called on several threads (notify, exit) allow it.
 @safe final class Session: @unchecked Sendable {
-  let mountPoint: FilePath
+  let connection: Connection
   let context: Context
   private let handle: OpaquePointer
+  private let channel: OpaquePointer
+  private let record: RequestRecord?
   private let maximumThreadCount: Int
-  /// The mount's device number as the mount table writes it; empty before ``start()``.
-  private let device = Mutex("")
 
-  /// Mounts. Nothing is answered before ``start()``.
-  init(of fileSystem: any FileSystem, at mountPoint: FilePath, options: MountOptions) throws(MountError) {
-    self.mountPoint = mountPoint
+  /// Makes a session that knows what the kernel and its first server have agreed on. Nothing is answered before ``run()``.
+  init(
+    of fileSystem: any FileSystem, on connection: Connection, maximumThreadCount: Int, record: RequestRecord? = nil
+  ) throws(MountError) {
+    self.connection = connection
+    self.record = record
+    self.maximumThreadCount = maximumThreadCount
     context = Context(fileSystem: fileSystem)
-    maximumThreadCount = options.maximumThreadCount
-    LibraryLog.capture()
-    var arguments = unsafe fuse_args()
-    defer { unsafe fuse_opt_free_args(&arguments) }
-    for word in ["distri", "-o", Self.optionText(options)] { _ = unsafe fuse_opt_add_arg(&arguments, word) }
-    var operations = Callbacks.table
     // Released in deinit, after the session, which is the last to use it.
     let data = unsafe Unmanaged.passRetained(context)
-    guard
-      let handle = unsafe fuse_session_new(
-        &arguments, &operations, MemoryLayout<fuse_lowlevel_ops>.size, data.toOpaque())
-    else {
+    do throws(MountError) {
+      unsafe (handle, channel) = try Session.open(connection, data.toOpaque(), record)
+    } catch {
       unsafe data.release()
-      throw .refused(mountPoint, reason: LibraryLog.last)
+      throw error
     }
-    unsafe self.handle = handle
-    guard unsafe mountPoint.withPlatformString({ unsafe fuse_session_mount(handle, $0) }) == 0 else {
-      throw .refused(mountPoint, reason: LibraryLog.last)
-    }
+    unsafe cchannel_set_muted(channel, 1)
+    unsafe Session.greet(handle, connection.greeting)
+    unsafe cchannel_set_muted(channel, 0)
   }
 
   deinit {
     unsafe fuse_session_destroy(handle)
+    unsafe cchannel_destroy(channel)
     unsafe Unmanaged.passUnretained(context).release()
   }
 
-  /// Starts to answer, and returns when the kernel has been greeted.
-  func start() async throws(MountError) {
-    guard SystemCalls.detachThread({ [self] in loop() }) else {
-      throw .system(operation: "start a thread for", path: mountPoint, .resourceTemporarilyUnavailable)
-    }
-    await context.started.waitUninterrupted()
-    if context.ended.isOpen { throw .refused(mountPoint, reason: LibraryLog.last) }
-    if let entry = try MountTable.current().entry(at: mountPoint) { device.withLock { $0 = entry.device } }
+  /// Answers the kernel's greeting for all servers to come.
+  static func answerGreeting(on connection: Connection) throws(MountError) {
+    let (handle, channel) = unsafe try open(connection, nil, nil)
+    unsafe greet(handle, connection.greeting)
+    unsafe fuse_session_destroy(handle)
+    unsafe cchannel_destroy(channel)
   }
 
-  /// Answers requests until the mount is gone or ``stop()`` is called.
-  private func loop() {
+  private static func open(
+    _ connection: Connection, _ context: UnsafeMutableRawPointer?, _ record: RequestRecord?
+  ) throws(MountError) -> (OpaquePointer, OpaquePointer) {
+    LibraryLog.capture()
+    let failure = MountError.system(operation: "serve", path: connection.mountPoint, .noMemory)
+    guard let channel = unsafe cchannel_create(context, record?.memory) else { throw failure }
+    var arguments = unsafe fuse_args()
+    defer { unsafe fuse_opt_free_args(&arguments) }
+    _ = unsafe fuse_opt_add_arg(&arguments, "distri")
+    var operations = Callbacks.table
+    guard
+      let handle = unsafe fuse_session_new(
+        &arguments, &operations, MemoryLayout<fuse_lowlevel_ops>.size, UnsafeMutableRawPointer(channel))
+    else {
+      unsafe cchannel_destroy(channel)
+      throw .refused(connection.mountPoint, reason: LibraryLog.last)
+    }
+    // The session closes what it is given; it has no descriptor of its own of the kernel's making, which would abort its requests.
+    let descriptor = fcntl(connection.descriptor.rawValue, F_DUPFD_CLOEXEC, 3)
+    var functions = fuse_custom_io()
+    unsafe functions.read = cchannel_read
+    unsafe functions.writev = cchannel_writev
+    guard descriptor >= 0, unsafe fuse_session_custom_io(handle, &functions, descriptor) == 0 else {
+      let error = Errno(rawValue: descriptor < 0 ? errno : ENOMEM)
+      if descriptor >= 0 { close(descriptor) }
+      unsafe fuse_session_destroy(handle)
+      unsafe cchannel_destroy(channel)
+      throw .system(operation: "serve", path: connection.mountPoint, error)
+    }
+    return unsafe (handle, channel)
+  }
+
+  private static func greet(_ handle: OpaquePointer, _ greeting: [UInt8]) {
+    var bytes = greeting
+    unsafe bytes.withUnsafeMutableBytes { bytes in
+      var buffer = unsafe fuse_buf()
+      unsafe buffer.mem = bytes.baseAddress
+      unsafe buffer.size = bytes.count
+      unsafe fuse_session_process_buf(handle, &buffer)
+    }
+  }
+
+  /// Makes the kernel send again what a server before has taken and not answered.
+  ///
+  /// - Throws: `EINVAL` of a kernel that cannot.
+  func resumeRequests() throws(Errno) {
+    guard cchannel_resend(connection.descriptor.rawValue) == 0 else { throw Errno(rawValue: errno) }
+  }
+
+  /// Answers requests on threads of libfuse; returns when the connection has ended or after ``exit()``.
+  func run() {
     let configuration = unsafe fuse_loop_cfg_create()
     unsafe fuse_loop_cfg_set_max_threads(configuration, UInt32(clamping: max(1, maximumThreadCount)))
     // Descriptors of their own would abort their requests when a thread ends.
@@ -66,14 +111,13 @@ import SystemPackage
     _ = unsafe fuse_session_loop_mt(handle, configuration)
     unsafe fuse_loop_cfg_destroy(configuration)
     context.ended.open()
-    context.started.open()
   }
 
-  /// Makes the kernel read further ahead than its default; needs root and is no more than a wish.
-  func raiseReadAhead(toKilobytes count: Int) {
-    let device = device.withLock { $0 }
-    if device.isEmpty { return }
-    try? SystemCalls.write("\(count)\n", to: FilePath("/sys/class/bdi/\(device)/read_ahead_kb"))
+  /// Starts to answer on threads of its own.
+  func start() throws(MountError) {
+    guard SystemCalls.detachThread({ [self] in run() }) else {
+      throw .system(operation: "start a thread for", path: connection.mountPoint, .resourceTemporarilyUnavailable)
+    }
   }
 
   /// Makes the kernel forget. Names first: that waits for look-ups and listings that were answered from the old state.
@@ -96,34 +140,19 @@ import SystemPackage
     wakeThread()
     await context.ended.waitUninterrupted()
     await context.close()
-    if isStillMounted { unsafe fuse_session_unmount(handle) }
-  }
-
-  /// Whether the mount is ours that is seen at the mount point: somebody else may have unmounted it, and mounted something else there.
-  private var isStillMounted: Bool {
-    let device = device.withLock { $0 }
-    guard let entry = try? MountTable.current().entry(at: mountPoint) else { return false }
-    return entry.device == device || device.isEmpty && entry.isOurs
+    connection.unmount()
   }
 
   /// Threads wait in a read of the kernel's next request, and look only between requests whether it is over: so there must be one.
   private func wakeThread() {
-    guard isStillMounted else {
+    guard connection.isMounted else {
       // Detached by somebody, but in use. Where this is not possible, the threads end when the last user does.
-      let minor = device.withLock { String($0.drop { $0 != ":" }.dropFirst()) }
+      let minor = connection.device.drop { $0 != ":" }.dropFirst()
       try? SystemCalls.write("1\n", to: FilePath("/sys/fs/fuse/connections/\(minor)/abort"))
       return
     }
     // On a thread of its own: if the threads have just seen that it is over, the question is answered only when the session is closed.
-    SystemCalls.detachThread { [mountPoint] in try? SystemCalls.askCapacity(of: mountPoint) }
-  }
-
-  private static func optionText(_ options: MountOptions) -> String {
-    var words = ["ro", "default_permissions", "subtype=\(MountOptions.subtype)"]
-    words.append("fsname=" + options.source.map { $0 == "," || $0 == "\\" ? "\\\($0)" : String($0) }.joined())
-    if options.allowsOtherUsers { words.append("allow_other") }
-    if options.honorsPrivileges { words += ["suid", "dev"] }
-    return words.joined(separator: ",")
+    SystemCalls.detachThread { [connection] in try? SystemCalls.askCapacity(of: connection.mountPoint) }
   }
 }
 

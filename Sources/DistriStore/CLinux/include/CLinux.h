@@ -47,6 +47,18 @@ int clinux_memfd(const char *name);
 /// madvise(2) with MADV_POPULATE_READ: makes the range resident, or fails instead of a later SIGBUS.
 int clinux_populate_read(const void *address, size_t length);
 
+/// Takes SIGBUS over: a fault in a mapping of the table maps zeros over the page and marks the mapping, any other goes to the handler before.
+int clinux_guard_install(void);
+
+/// Adds a mapping to the table and gives its number; -1 when the guard is not installed or the table is full.
+int clinux_guard_add(const void *start, size_t length);
+
+/// Whether a page of the mapping has been replaced by zeros.
+int clinux_guard_has_faulted(int mapping);
+
+/// Takes a mapping out of the table, before it is unmapped. -1 is none.
+void clinux_guard_remove(int mapping);
+
 /// makedev(3), major(3), minor(3): macros in glibc.
 uint64_t clinux_makedev(uint32_t major, uint32_t minor);
 uint32_t clinux_major(uint64_t device);

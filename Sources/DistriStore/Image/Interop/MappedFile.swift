@@ -8,13 +8,15 @@ import SystemPackage
 /// A file's bytes, mapped read-only for as long as this object lives.
 ///
 /// The file must not shrink while it is mapped: packages are immutable, and what a transaction replaces is renamed
-/// over, not truncated.
+/// over, not truncated. Where that is not sure, ``FaultGuard`` turns the signal into ``hasFaulted``.
 ///
 /// Sendable is right although it holds a pointer: the memory is never written and is unmapped only in `deinit`.
 @safe package final class MappedFile: ByteSource, @unchecked Sendable {
   /// How many bytes are mapped.
   package let byteCount: UInt64
   private let start: UnsafeMutableRawPointer?
+  /// The number in the guard's table, -1 for none.
+  private let guardNumber: Int32
 
   /// Maps the whole file. The descriptor may be closed afterwards.
   package init(descriptor: FileDescriptor) throws(Errno) {
@@ -24,11 +26,13 @@ import SystemPackage
     byteCount = UInt64(max(status.st_size, 0))
     guard byteCount > 0 else {
       unsafe start = nil
+      guardNumber = -1
       return
     }
     let address = unsafe mmap(nil, Int(byteCount), PROT_READ, MAP_SHARED, descriptor.rawValue, 0)
     guard unsafe address != MAP_FAILED else { throw Errno(rawValue: errno) }
     unsafe start = address
+    guardNumber = unsafe clinux_guard_add(address, Int(byteCount))
   }
 
   /// Maps a copy of the bytes that lies in memory only.
@@ -51,7 +55,12 @@ import SystemPackage
     }
   }
 
+  /// Whether the file was found shorter than when it was mapped, or unreadable, while ``FaultGuard`` was installed: from then on a part of
+  /// the mapping reads as zeros, and nothing that was read since is to be believed.
+  package var hasFaulted: Bool { clinux_guard_has_faulted(guardNumber) != 0 }
+
   deinit {
+    clinux_guard_remove(guardNumber)
     if let start = unsafe start { unsafe munmap(start, Int(byteCount)) }
   }
 
@@ -65,7 +74,7 @@ import SystemPackage
   ///
   /// - Throws: `EFAULT` or `EIO` where the file is shorter than when it was mapped or cannot be read.
   package func populate(_ range: Range<UInt64>) throws(Errno) {
-    guard range.upperBound <= byteCount, let start = unsafe start else { throw .ioError }
+    guard range.upperBound <= byteCount, !hasFaulted, let start = unsafe start else { throw .ioError }
     let page: UInt64 = 4096
     let first = range.lowerBound & ~(page - 1)
     guard unsafe clinux_populate_read(start + Int(first), Int(range.upperBound - first)) == 0 else {
@@ -73,18 +82,15 @@ import SystemPackage
     }
   }
 
-  /// Whether the file has become shorter or unreadable under the mapping.
-  package var hasFaulted: Bool { false }
-
   /// All bytes, as an index.
   package var indexBytes: IndexBytes {
     guard let start = unsafe start else { return .none }
     return unsafe IndexBytes(owner: self, start: UnsafeRawPointer(start), count: Int(byteCount))
   }
 
-  /// The bytes of a range, not copied; nil when it reaches past the end.
+  /// The bytes of a range, not copied; nil when it reaches past the end, or when the file has been found damaged.
   func bytes(at offset: UInt64, count: UInt64) -> Bytes? {
-    guard offset <= byteCount, count <= byteCount - offset, let start = unsafe start else { return nil }
+    guard offset <= byteCount, count <= byteCount - offset, !hasFaulted, let start = unsafe start else { return nil }
     return unsafe Bytes(owner: self, start: UnsafeRawPointer(start) + Int(offset), count: Int(count))
   }
 
@@ -92,5 +98,6 @@ import SystemPackage
   package func read(into output: inout OutputRawSpan, at offset: UInt64) throws(Errno) {
     guard let bytes = bytes(at: offset, count: UInt64(output.freeCapacity)) else { throw .ioError }
     bytes.append(0..<bytes.count, to: &output)
+    if hasFaulted { throw .ioError }
   }
 }

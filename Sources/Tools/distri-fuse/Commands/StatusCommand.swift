@@ -11,8 +11,8 @@ struct StatusCommand: ParsableCommand {
     commandName: "status",
     abstract: "Say what a view shows, and what is wrong with it.",
     discussion: """
-      The first line says where the view is, what it shows and how many packages; each further line names a problem: a package, a tab, the
-      reason. The exit status is 69 when the view does not answer.
+      The first line says where the view is, what it shows, how many packages, and who watches it; each further line names a problem: a
+      package, a tab, the reason. The exit status is 69 when the view does not answer.
 
         distri-fuse status /ro
       """)
@@ -28,21 +28,54 @@ struct StatusCommand: ParsableCommand {
     var store: String
     var isAlive: Bool
     var packages: Int
+    var supervision: MountStatus.Supervision?
     var problems: [MountStatus.Problem]
   }
 
   func run() throws {
-    let status = try MountStatus(of: FilePath(mountPoint))
+    var status = try MountStatus(of: FilePath(mountPoint))
+    status.supervision = Self.supervision(of: status.mountPoint)
     if json {
       try printJSON(
         Record(
           mountPoint: status.mountPoint.string, store: status.source, isAlive: status.isAlive, packages: status.packageCount,
-          problems: status.problems))
+          supervision: status.supervision, problems: status.problems))
     } else {
-      let state = status.isAlive ? "\(status.packageCount) packages" : "dead; mount it again"
+      let state =
+        status.isAlive ? "\(status.packageCount) packages, \(Self.words(for: status.supervision))" : "dead; mount it again"
       Terminal.standardOutput.write("\(status.mountPoint): \(status.source), \(state)\n")
       for problem in status.problems { Terminal.standardOutput.write("\(problem.subject)\t\(problem.reason)\n") }
     }
     if !status.isAlive { throw ExitStatus.unavailable }
+  }
+
+  /// What the supervisor says; nil when there is none that we may ask.
+  static func supervision(of mountPoint: FilePath) -> MountStatus.Supervision? {
+    guard let entry = try? MountTable.current().entry(at: mountPoint), let client = ControlSocket.connect(device: entry.device)
+    else {
+      return nil
+    }
+    defer { client.close() }
+    guard (try? client.send(Message(.status))) != nil, let answer = try? client.receive(waiting: true), answer.kind == .status
+    else {
+      return nil
+    }
+    let facts = Dictionary(
+      answer.text.split(separator: "\n").map { $0.split(separator: "\t", maxSplits: 1).map(String.init) }.filter { $0.count == 2 }
+        .map { ($0[0], $0[1]) }, uniquingKeysWith: { first, _ in first })
+    func number(_ name: String) -> Int { facts[name].flatMap { Int($0) } ?? 0 }
+    return MountStatus.Supervision(
+      supervisor: Int32(clamping: number("supervisor")), server: Int32(clamping: number("server")),
+      replacementCount: number("replacements"), refusedRequestCount: number("refused"), keptDescriptorCount: number("kept"),
+      canResend: facts["resend"] == "yes")
+  }
+
+  private static func words(for supervision: MountStatus.Supervision?) -> String {
+    guard let supervision else { return "not supervised" }
+    var words = ["supervised by \(supervision.supervisor)"]
+    if supervision.replacementCount > 0 { words.append("servers replaced: \(supervision.replacementCount)") }
+    if supervision.refusedRequestCount > 0 { words.append("requests refused that killed it: \(supervision.refusedRequestCount)") }
+    if !supervision.canResend { words.append("this kernel cannot resend requests: some may hang after a replacement") }
+    return words.joined(separator: ", ")
   }
 }
