@@ -56,6 +56,18 @@ package final class TestStore: Sendable {
     return image
   }
 
+  /// Makes the image of a package of a directory with our own writer.
+  package func writeImage(_ package: String, of tree: FilePath, options: ImageWriter.Options = .init()) async throws {
+    let image = file("\(package).image")
+    try await onThread {
+      let file = try FileDescriptor.open(
+        image, .readWrite, options: [.create, .truncate], permissions: FilePermissions(rawValue: 0o644))
+      defer { try? file.close() }
+      var contents = try DirectoryTree(path: tree)
+      _ = try ImageWriter(options: options).write(&contents, to: file, path: image)
+    }
+  }
+
   /// Puts a package into the store as a transaction does: metadata, then the image, by renaming.
   package func publish(_ package: String) throws {
     let metadata = file("\(package).metadata")
