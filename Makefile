@@ -14,7 +14,7 @@ CORPUS = $(firstword $(wildcard ../shared/corpus/build-textproto))
 # What the libraries link to; what the tools call; what only the tests use.
 BUILD_PACKAGES = libsquashfs-dev libfuse3-dev libcurl4-openssl-dev libarchive-dev pkg-config
 TOOL_PACKAGES = fuse3 patchelf musl-tools binutils patch xz-utils zstd e2fsprogs qemu-system-x86 dpkg-dev
-TEST_PACKAGES = python3 procps util-linux bzip2 strace curl squashfs-tools squashfuse squashfs-tools-ng attr libcap2-bin zip cpio lz4 nginx-light openssl
+TEST_PACKAGES = python3 procps util-linux bzip2 strace curl squashfs-tools squashfuse squashfs-tools-ng attr libcap2-bin zip cpio lz4 nginx-light openssl rsync git gcc
 
 .PHONY: all demo test check fmt docs bench examples fuzz consumer install release deps test-deps apt-lists clean
 

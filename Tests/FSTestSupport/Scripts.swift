@@ -58,6 +58,8 @@ package final class FuseProcess: Sendable {
     guard answers, process.isRunning else { throw TestFailure("distri-fuse mount \(options) does not answer: see its words above") }
   }
 
+  deinit { if process.isRunning { kill(process.processIdentifier, SIGTERM) } }
+
   /// Its number.
   package var identifier: Int32 { process.processIdentifier }
 
