@@ -113,14 +113,15 @@ let package = Package(
       name: "store-worker", dependencies: ["DistriStore", "TestSupport", system], path: "Tests/store-worker", swiftSettings: tool),
     .testTarget(name: "DistriStoreTests", dependencies: ["DistriStore", "TestSupport", "store-worker"], swiftSettings: tool),
     .target(
-      name: "FSTestSupport", dependencies: ["DistriFS", "CLinux", "CTestCalls", "TestSupport", system], path: "Tests/FSTestSupport",
-      exclude: ["CTestCalls"], swiftSettings: tool),
+      name: "FSTestSupport", dependencies: ["DistriFS", "CLinux", "CTestCalls", "TestSupport", system],
+      path: "Tests/FSTestSupport", exclude: ["CTestCalls"], swiftSettings: tool),
     .target(name: "CTestCalls", path: "Tests/FSTestSupport/CTestCalls"),
     .testTarget(name: "DistriFSTests", dependencies: ["DistriFS", "FSTestSupport", "TestSupport"], swiftSettings: tool),
     .testTarget(name: "DistriBuildTests", dependencies: ["DistriBuild", "TestSupport"], swiftSettings: tool),
     .testTarget(name: "DistriRepoTests", dependencies: ["DistriRepo", "TestSupport"], swiftSettings: tool),
     .testTarget(
-      name: "MountTests", dependencies: ["DistriFS", "FSTestSupport", "CTestCalls", "TestSupport", "distri-fuse"], swiftSettings: tool),
+      name: "MountTests", dependencies: ["DistriFS", "FSTestSupport", "CTestCalls", "TestSupport", "distri-fuse"],
+      swiftSettings: tool),
     .testTarget(
       name: "ToolTests", dependencies: ["DistriStore", "TestSupport", "distri-init", "distri-mkimage", system], exclude: ["Help"],
       swiftSettings: tool),

@@ -20,7 +20,8 @@ package enum Script {
 package func succeed(_ program: String, _ arguments: [String], in folder: FilePath? = nil) async throws -> String {
   let outcome = try await ToolProcess.run(program, arguments, in: folder)
   if outcome.status != 0 {
-    throw TestFailure("\(program) \(arguments.joined(separator: " ")) ended with \(outcome.status): \(outcome.errors)\(outcome.output)")
+    throw TestFailure(
+      "\(program) \(arguments.joined(separator: " ")) ended with \(outcome.status): \(outcome.errors)\(outcome.output)")
   }
   return outcome.output
 }
@@ -44,15 +45,15 @@ package final class FuseProcess: Sendable {
   private let process: Process
   package let mountPoint: FilePath
 
-  /// Returns when the view answers.
-  package init(_ store: TestStore, _ options: [String] = []) async throws {
+  /// Returns when the view answers, by showing a name.
+  package init(_ store: TestStore, _ options: [String] = [], waitingFor name: String = "bin") async throws {
     process = Process()
     mountPoint = store.mountPoint
     process.executableURL = URL(fileURLWithPath: ToolProcess.binaries.appending("distri-fuse").string)
     process.arguments = ["mount", "--foreground"] + options + [store.path.string, store.mountPoint.string]
     process.environment = ProcessInfo.processInfo.environment.merging(["SWIFT_BACKTRACE": "enable=no"]) { $1 }
     try process.run()
-    let point = store.mountPoint.appending("bin").string
+    let point = store.mountPoint.appending(name).string
     let process = process
     let answers = try await eventually { FileManager.default.fileExists(atPath: point) || !process.isRunning }
     guard answers, process.isRunning else { throw TestFailure("distri-fuse mount \(options) does not answer: see its words above") }

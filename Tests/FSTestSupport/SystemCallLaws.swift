@@ -163,13 +163,16 @@ package struct SystemCallLaws {
     let size = Int(status.st_size)
     let whole = try TreeRecord.bytes(of: FilePath(path))
     expect(whole.count == size, path, "\(whole.count) bytes instead of \(size)")
-    let places = [0, 1, 511, 4095, 4096, 4097, 65_535, 131_071, 131_072, 131_073, size / 2, size - 1, size, size + 1, size + 1 << 20]
+    let places = [
+      0, 1, 511, 4095, 4096, 4097, 65_535, 131_071, 131_072, 131_073, size / 2, size - 1, size, size + 1, size + 1 << 20,
+    ]
     for offset in places where offset >= 0 {
       for count in [1, 13, 4096, 200_001] {
         var buffer = [UInt8](repeating: 0xee, count: count + 1)
         let got = pread(file, &buffer, count, off_t(offset))
         expect(
-          got == max(0, min(count, size - offset)) && buffer.prefix(max(0, got)).elementsEqual(whole.dropFirst(offset).prefix(count)),
+          got == max(0, min(count, size - offset))
+            && buffer.prefix(max(0, got)).elementsEqual(whole.dropFirst(offset).prefix(count)),
           path, "pread of \(count) at \(offset) gives \(got), or other bytes")
         expect(buffer[count] == 0xee, path, "pread writes past its buffer")
       }
@@ -195,7 +198,8 @@ package struct SystemCallLaws {
     for limit in [1, max(1, count / 2), count, count + 1] {
       var part = [CChar](repeating: 0x7f, count: limit + 1)
       let got = readlink(path, &part, limit)
-      expect(got == min(limit, count) && part.prefix(max(0, got)) == buffer.prefix(max(0, got)), path, "readlink into \(limit) bytes")
+      expect(
+        got == min(limit, count) && part.prefix(max(0, got)) == buffer.prefix(max(0, got)), path, "readlink into \(limit) bytes")
       expect(part[limit] == 0x7f, path, "readlink writes past its buffer")
     }
     expect(EINVAL, path, "readlink into nothing") { readlink(path, &buffer, 0) }

@@ -69,9 +69,9 @@ package final class TestStore: Sendable {
   }
 
   /// Puts a package into the store as a transaction does: metadata, then the image, by renaming.
-  package func publish(_ package: String) throws {
+  package func publish(_ package: String, metadata text: String = "version: \"1\"\n") throws {
     let metadata = file("\(package).metadata")
-    try Data("version: \"1\"\n".utf8).write(to: URL(fileURLWithPath: metadata.string))
+    try Data(text.utf8).write(to: URL(fileURLWithPath: metadata.string))
     try rename(metadata, path.appending("\(package).meta.textproto"))
     try rename(file("\(package).image"), path.appending("\(package).squashfs"))
   }

@@ -67,7 +67,8 @@ extension MountTests {
             DISTRI_RANDOM_SEED=SEED DISTRI_RANDOM_TREES=1 swift test --filter RandomTreeTests its image.
             """)
           // Names of any bytes and lengths are merged into the exchange directories, too.
-          let dangling = try await ToolProcess.run("find", ["-L", mount.mountPoint.appending("lib").string, "-ignore_readdir_race"])
+          let dangling = try await ToolProcess.run(
+            "find", ["-L", mount.mountPoint.appending("lib").string, "-ignore_readdir_race"])
           #expect(dangling.status == 0 || dangling.errors.contains("loop"), "\(dangling.errors.suffix(2000))")
           let problems = try await onThread { try MountStatus(of: store.mountPoint) }.problems
           #expect(problems == [], "the view finds damage in sound images")

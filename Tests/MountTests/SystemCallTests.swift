@@ -138,10 +138,12 @@ extension MountTests {
     @Test func `links of the view lead where they say, from any directory`() async throws {
       let store = try TestStore()
       try await store.add(
-        "a-amd64-1-1", ["bin/a": "program", "out/lib/x/y/z": "deep", "out/lib/x/y/alias": "->z", "out/share/doc/a/copyright": "free"])
+        "a-amd64-1-1",
+        ["bin/a": "program", "out/lib/x/y/z": "deep", "out/lib/x/y/alias": "->z", "out/share/doc/a/copyright": "free"])
       try await withMount(of: try PackageFileSystem(store: store.local), at: store.mountPoint) { mount in
         let root = mount.mountPoint
-        let script = "cd \"$1\" && cat bin/a lib/x/y/z lib/x/y/alias && cd lib/x/y && cat z alias ../../../bin/a && realpath z && pwd -P"
+        let script =
+          "cd \"$1\" && cat bin/a lib/x/y/z lib/x/y/alias && cd lib/x/y && cat z alias ../../../bin/a && realpath z && pwd -P"
         let output = try await succeed("sh", ["-c", script, "sh", root.string])
         #expect(output == "programdeepdeepdeepdeepprogram\(root)/a-amd64-1-1/out/lib/x/y/z\n\(root)/lib/x/y\n")
       }

@@ -131,13 +131,15 @@ extension MountTests {
     @Test func `gcc finds headers through the include directory, and names where they are`() async throws {
       try await withView({ store in
         try await store.add(
-          "zlib-amd64-1-1", ["out/include/zlib.h": "#include \"zconf.h\"\n#define ANSWER 42\n", "out/include/zconf.h": "typedef int z;\n"])
+          "zlib-amd64-1-1",
+          ["out/include/zlib.h": "#include \"zconf.h\"\n#define ANSWER 42\n", "out/include/zconf.h": "typedef int z;\n"])
         try await store.add("sys-amd64-1-1", ["out/include/sys/own.h": "#include <zlib.h>\nstatic z answer = ANSWER;\n"])
       }) { root, store in
         let source = store.file("main.c").string
         try Data("#include <sys/own.h>\nint main(void) { return answer; }\n".utf8).write(to: URL(fileURLWithPath: source))
         let program = store.file("main").string
-        let outcome = try await ToolProcess.run("gcc", ["-H", "-nostdinc", "-I", root.appending("include").string, "-o", program, source])
+        let outcome = try await ToolProcess.run(
+          "gcc", ["-H", "-nostdinc", "-I", root.appending("include").string, "-o", program, source])
         #expect(outcome.status == 0, "\(outcome.errors)")
         let headers = outcome.errors.split(separator: "\n").filter { $0.hasPrefix(".") }
         #expect(
