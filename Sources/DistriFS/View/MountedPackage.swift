@@ -101,7 +101,8 @@ final class MountedPackage: Sendable {
     if let inherited = keeper?.inherited[keeperName], (try? ImageIdentity(of: inherited)) == identity { return (inherited, true) }
     let path = store.path.appending("\(description).squashfs")
     do {
-      let file = try FileDescriptor.open(path, .readOnly, options: [.closeOnExec])
+      // Whoever opens a FIFO waits for a writer, unless he says that he does not.
+      let file = try FileDescriptor.open(path, .readOnly, options: [.closeOnExec, .nonBlocking])
       if try ImageIdentity(of: file) == identity { return (file, false) }
       try file.close()
     } catch {

@@ -28,7 +28,8 @@ public final class PackageImage: Sendable {
   public convenience init(path: FilePath) throws(StoreError) {
     let descriptor: FileDescriptor
     do {
-      descriptor = try FileDescriptor.open(path, .readOnly, options: [.closeOnExec])
+      // Whoever opens a FIFO waits for a writer, unless he says that he does not.
+      descriptor = try FileDescriptor.open(path, .readOnly, options: [.closeOnExec, .nonBlocking])
     } catch {
       throw .system(operation: "open", path: path, error as? Errno ?? .ioError)
     }
@@ -68,6 +69,8 @@ public final class PackageImage: Sendable {
     decompressors = DecompressorPool(compression: superblock.compression, blockSize: superblock.blockSize)
     identity = PackageImage.identities.add(1, ordering: .relaxed).newValue
   }
+
+  deinit { cache.removeAll(of: identity) }
 
   /// The size of the file in bytes.
   public var byteCount: UInt64 { mapping.byteCount }

@@ -21,7 +21,7 @@ package struct IndexDirectory: Sendable {
 
   /// Opens a file; nil where there is none.
   package func open(_ name: String) -> FileDescriptor? {
-    try? FileDescriptor.open(path.appending(name), .readOnly, options: [.closeOnExec])
+    try? FileDescriptor.open(path.appending(name), .readOnly, options: [.closeOnExec, .nonBlocking])
   }
 
   /// Puts a file there in one step, in place of one of the same name. False where that is not possible.
