@@ -4,7 +4,7 @@
 """The view of a store beside squashfuse_ll, the kernel's squashfs on loop devices, and a minimal FUSE server that answers from memory: on the
 same packages, in turns, on one core. Prints a Markdown table with what must be reached; writes all values as JSON.
 
-Data lies below $DISTRI_BENCH (/var/tmp/distri-bench), about 3 GB, and is made the first time: real packages are imported from Debian, so that
+Data lies below $DISTRI_BENCH (/var/tmp/distri-bench), about 2.5 GB, and is made the first time: real packages are imported from Debian, so that
 apt's lists must be fresh (`apt-get update`).
 """
 
@@ -71,6 +71,7 @@ def prepare(data, bench, rows, ours):
             machine.wait_until_idle()
             if name == "real" and not dataset.pack.exists():
                 subprocess.run([data.memory_server, "pack", ours.point, dataset.pack, "--no-contents"], check=True, stdout=subprocess.DEVNULL)
+    os.sync()
 
 
 def revision():
