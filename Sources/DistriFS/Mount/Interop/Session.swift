@@ -151,8 +151,9 @@ import SystemPackage
       try? SystemCalls.write("1\n", to: FilePath("/sys/fs/fuse/connections/\(minor)/abort"))
       return
     }
-    // On a thread of its own: if the threads have just seen that it is over, the question is answered only when the session is closed.
-    SystemCalls.detachThread { [connection] in try? SystemCalls.askCapacity(of: connection.mountPoint) }
+    // On a thread of its own, which must not keep the connection: if the threads have just seen that it is over, the question is answered
+    // only when the descriptor is closed.
+    SystemCalls.detachThread { [mountPoint = connection.mountPoint] in try? SystemCalls.askCapacity(of: mountPoint) }
   }
 }
 
