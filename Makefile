@@ -14,9 +14,9 @@ CORPUS = $(firstword $(wildcard ../shared/corpus/build-textproto))
 # What the libraries link to; what the tools call; what only the tests use.
 BUILD_PACKAGES = libsquashfs-dev libfuse3-dev libcurl4-openssl-dev libarchive-dev pkg-config
 TOOL_PACKAGES = fuse3 patchelf musl-tools binutils patch xz-utils zstd e2fsprogs qemu-system-x86 dpkg-dev
-TEST_PACKAGES = python3 procps util-linux bzip2 strace curl squashfs-tools squashfuse squashfs-tools-ng attr libcap2-bin zip cpio lz4 nginx-light openssl
+TEST_PACKAGES = python3 gcc libc6-dev procps util-linux bzip2 strace curl squashfs-tools squashfuse squashfs-tools-ng attr libcap2-bin zip cpio lz4 nginx-light openssl rsync git
 
-.PHONY: all demo test check fmt docs bench examples fuzz consumer install release deps test-deps apt-lists clean
+.PHONY: all demo test check fmt docs bench soak sanitize examples fuzz consumer install release deps test-deps apt-lists clean
 
 # Recipes share .build.
 .NOTPARALLEL:
@@ -56,6 +56,7 @@ test: apt-lists test-deps check
 	$(MAKE) fuzz consumer
 	$(MAKE) release
 	DISTRI_STRICT=1 DISTRI_BIN=$(abspath $(BIN)) $(SWIFT) test --no-parallel --skip-build --filter '^SystemTests\.'
+	SOAK_SECONDS=25 python3 Tests/Soak/soak.py $(abspath $(BIN))
 	Examples/run.sh $(SWIFT) .build/system
 
 # Format, warnings, and the fences of docs/architecture.md.
@@ -75,8 +76,17 @@ consumer: deps
 examples: release
 	Examples/run.sh $(SWIFT) demo
 
-bench: test-deps release
+# The view's part imports real packages the first time, and keeps its data below $DISTRI_BENCH.
+bench: apt-lists test-deps release
 	Tests/Performance/run.sh $(abspath $(BIN))
+
+# A changing store under load, by default for an hour; see Tests/Soak/soak.py.
+soak: test-deps release
+	python3 Tests/Soak/soak.py $(abspath $(BIN))
+
+# The mount's tests with ThreadSanitizer, then with AddressSanitizer; see Tests/sanitize.sh for how long that takes.
+sanitize: test-deps
+	Tests/sanitize.sh $(SWIFT) $(JOBS)
 
 # DocC archives of the four libraries in .build/docs.
 docs: deps

@@ -115,8 +115,9 @@ let package = Package(
       name: "store-worker", dependencies: ["DistriStore", "TestSupport", system], path: "Tests/store-worker", swiftSettings: tool),
     .testTarget(name: "DistriStoreTests", dependencies: ["DistriStore", "TestSupport", "store-worker"], swiftSettings: tool),
     .target(
-      name: "FSTestSupport", dependencies: ["DistriFS", "CLinux", "TestSupport", system], path: "Tests/FSTestSupport",
-      swiftSettings: tool),
+      name: "FSTestSupport", dependencies: ["DistriFS", "CLinux", "CTestCalls", "TestSupport", system],
+      path: "Tests/FSTestSupport", exclude: ["CTestCalls"], swiftSettings: tool),
+    .target(name: "CTestCalls", path: "Tests/FSTestSupport/CTestCalls"),
     .testTarget(name: "DistriFSTests", dependencies: ["DistriFS", "FSTestSupport", "TestSupport"], swiftSettings: tool),
     .testTarget(name: "DistriBuildTests", dependencies: ["DistriBuild", "TestSupport"], swiftSettings: tool),
     .testTarget(name: "DistriRepoTests", dependencies: ["DistriRepo", "TestSupport"], swiftSettings: tool),
@@ -124,7 +125,8 @@ let package = Package(
       name: "poison-mount", dependencies: ["DistriFS", "FSTestSupport", "CSupervisor", system], path: "Tests/poison-mount",
       swiftSettings: tool),
     .testTarget(
-      name: "MountTests", dependencies: ["DistriFS", "FSTestSupport", "TestSupport", "distri-fuse", "poison-mount"],
+      name: "MountTests",
+      dependencies: ["DistriFS", "FSTestSupport", "CTestCalls", "TestSupport", "distri-fuse", "poison-mount"],
       swiftSettings: tool),
     .testTarget(
       name: "ToolTests", dependencies: ["DistriStore", "TestSupport", "distri-init", "distri-mkimage", system], exclude: ["Help"],

@@ -22,4 +22,24 @@ import Testing
       for try await found in group { #expect(found == []) }
     }
   }
+
+  @Test func `the blocks of an image go with the image, and those of others stay`() async throws {
+    let folder = try TemporaryDirectory()
+    let path = folder.path.appending("image.squashfs")
+    try await run("mksquashfs", [try EdgeTree.shared().string, path.string, "-comp", "zstd", "-no-progress", "-quiet"])
+    let file = try FileDescriptor.open(path, .readOnly)
+    defer { try? file.close() }
+    let cache = BlockCache(byteLimit: 64 << 20)
+    let first = try PackageImage(descriptor: file, path: path, cache: cache)
+    _ = try first.entries(of: first.root)
+    let alone = cache.byteCount
+    #expect(alone > 0)
+    do {
+      let second = try PackageImage(descriptor: file, path: path, cache: cache)
+      _ = try second.entries(of: second.root)
+      #expect(cache.byteCount == 2 * alone)
+    }
+    #expect(cache.byteCount == alone)
+    withExtendedLifetime(first) {}
+  }
 }

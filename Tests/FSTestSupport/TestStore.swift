@@ -56,10 +56,22 @@ package final class TestStore: Sendable {
     return image
   }
 
+  /// Makes the image of a package of a directory with our own writer.
+  package func writeImage(_ package: String, of tree: FilePath, options: ImageWriter.Options = .init()) async throws {
+    let image = file("\(package).image")
+    try await onThread {
+      let file = try FileDescriptor.open(
+        image, .readWrite, options: [.create, .truncate], permissions: FilePermissions(rawValue: 0o644))
+      defer { try? file.close() }
+      var contents = try DirectoryTree(path: tree)
+      _ = try ImageWriter(options: options).write(&contents, to: file, path: image)
+    }
+  }
+
   /// Puts a package into the store as a transaction does: metadata, then the image, by renaming.
-  package func publish(_ package: String) throws {
+  package func publish(_ package: String, metadata text: String = "version: \"1\"\n") throws {
     let metadata = file("\(package).metadata")
-    try Data("version: \"1\"\n".utf8).write(to: URL(fileURLWithPath: metadata.string))
+    try Data(text.utf8).write(to: URL(fileURLWithPath: metadata.string))
     try rename(metadata, path.appending("\(package).meta.textproto"))
     try rename(file("\(package).image"), path.appending("\(package).squashfs"))
   }

@@ -7,5 +7,5 @@ set -euo pipefail
 bin=$(realpath "$1")
 cd "$(dirname "$0")"
 echo '## Writing an image' && ./image-writer.sh
-echo '## A mounted package' && ./mount.sh "$bin"
+echo '## The view of a store' && ./view.sh "$bin"
 echo '## Installing' && ./install.sh "$bin"

@@ -73,4 +73,18 @@ import Testing
       FileManager.default.contentsEqual(
         atPath: store.appending(image).string, andPath: Self.folder.appending("store").appending(image).string))
   }
+
+  @Test func `the tree of real packages through the mount equals the kernel's mounts of their images`() async throws {
+    let scratch = try TemporaryDirectory()
+    let (store, view) = (Self.folder.appending("store"), scratch.path)
+    let mount = try await ToolProcess.run("distri-fuse", ["mount", "--privileged", store.string, view.string])
+    try #require(mount.status == 0, "\(mount.errors)")
+    let outcome = try await ToolProcess.run(
+      "python3", [Self.checkout.appending("Tests/Compare/packages.py").string, store.string, view.string, "60"])
+    let status = try await ToolProcess.run("distri-fuse", ["status", view.string])
+    let unmount = try await ToolProcess.run("distri-fuse", ["unmount", view.string])
+    #expect(outcome.status == 0, "\(outcome.output.suffix(5000))\(outcome.errors)")
+    #expect(status.output.split(separator: "\n").count == 1, "the view finds damage in sound images: \(status.output)")
+    #expect(unmount.status == 0, "\(unmount.errors)")
+  }
 }

@@ -3,116 +3,153 @@
 
 import DistriStore
 
-/// A directory of the view that several packages fill. Immutable; a change makes a new one with the same number.
-final class ExchangeDirectory: Sendable {
-  /// A package that has this directory, too.
-  struct Contributor: Sendable {
-    var package: MountedPackage
-    var contents: ExchangeContents
-  }
+/// A directory of the view that several packages fill: a block of bytes, the same in memory and in the view's file, read in place.
+///
+/// Entries are sorted by the hash of their names: a position in a listing is a hash, and so survives every change. Of an entry, all packages
+/// are known that claim its name, whoever wins: when the winner goes, the next one's link takes its place. Format: `docs/formats.md`.
+struct ExchangeDirectory: Sendable {
+  static let headerByteCount = 32
+  static let entryByteCount = 32
+  static let claimByteCount = 16
 
-  /// A name of the directory.
-  struct Entry: Sendable {
-    var name: EntryName
-    /// Its number within the directory: kept for as long as it means the same, never given again. Also its position in listings.
-    var number: UInt32
-    var content: Content
+  let block: IndexBytes
+  /// Of entries.
+  let count: Int
+  private let claimStart: Int
+  private let textStart: Int
+
+  init(_ block: IndexBytes) {
+    self.block = block
+    count = Int(block.u32(4))
+    claimStart = Self.headerByteCount + count * Self.entryByteCount
+    textStart = claimStart + Int(block.u32(20)) * Self.claimByteCount
   }
 
   /// What stands behind a name.
-  enum Content: Sendable {
-    case directory(UInt32)
-    /// A link into the package, or the package's own link when `target` is given.
-    case link(MountedPackage, target: [UInt8]?)
+  enum Kind: UInt8 {
+    /// A link into a package.
+    case link = 0
+    /// An exchange directory.
+    case directory = 1
+    /// A package's own directory.
+    case package = 2
+  }
+
+  /// A name of the directory.
+  struct Entry {
+    /// From 1 to 2^62 - 1; also the position in listings.
+    var hash: UInt64
+    var nameOffset: Int
+    var nameLength: Int
+    var claims: Range<Int>
+    var kind: Kind
+    /// The directory's number, the package's number, or how long the link's target is.
+    var detail: UInt32
+  }
+
+  /// What a package says of a name.
+  struct Claim: Equatable {
+    var package: UInt32
+    /// Unique within the package.
+    var number: UInt32
+    var kind: Kind
+    /// Of a link that is shown as it is in the package; a length of 0 means a link into the package.
+    var targetOffset: Int
+    var targetLength: Int
   }
 
   /// Its number within the view.
-  let number: UInt32
-  /// Below the view's root, such as `share/man`.
-  let path: TreePath
-  /// Where it lies in a package, such as `out/share/man`.
-  let sourcePath: TreePath
-  /// In order of precedence.
-  let contributors: [Contributor]
-  /// Sorted by name.
-  let entries: [Entry]
-  /// By an entry's number, its position in `entries`, or -1 when it is gone. Listings go by this, so that they survive changes.
-  let positions: [Int32]
-  /// How many of the entries are directories.
-  let directoryCount: UInt32
+  var number: UInt32 { block.u32(0) }
   /// When the contents changed last, in seconds since 1970.
-  let modificationTime: Int64
+  var modificationTime: Int64 { Int64(bitPattern: block.u64(8)) }
+  /// How many of the entries are directories.
+  var directoryCount: UInt32 { block.u32(16) }
+  /// How many directories below the root: 0 for the root.
+  var depth: Int { Int(block.u16(24)) }
+  /// Below the view's root, such as `share/man`.
+  var path: [UInt8] { block.array(textStart, Int(block.u16(26))) }
+  /// Where it lies in a package, such as `out/share/man`.
+  var source: [UInt8] { block.array(textStart + Int(block.u16(26)), Int(block.u16(28))) }
 
-  init(
-    number: UInt32, path: TreePath, sourcePath: TreePath, contributors: [Contributor], entries: [Entry], entryNumberLimit: Int,
-    modificationTime: Int64
-  ) {
-    self.number = number
-    self.path = path
-    self.sourcePath = sourcePath
-    self.contributors = contributors
-    self.entries = entries
-    self.modificationTime = modificationTime
-    var positions = [Int32](repeating: -1, count: entryNumberLimit)
-    var directoryCount: UInt32 = 0
-    for (index, entry) in entries.enumerated() {
-      positions[Int(entry.number)] = Int32(truncatingIfNeeded: index)
-      if case .directory = entry.content { directoryCount += 1 }
-    }
-    self.positions = positions
-    self.directoryCount = directoryCount
+  /// An entry by its position.
+  func entry(at index: Int) -> Entry {
+    let offset = Self.headerByteCount + index * Self.entryByteCount
+    let first = Int(block.u32(offset + 12))
+    return Entry(
+      hash: block.u64(offset), nameOffset: Int(block.u32(offset + 8)), nameLength: Int(block.u16(offset + 24)),
+      claims: first..<(first + Int(block.u32(offset + 16))),
+      kind: Kind(rawValue: UInt8(truncatingIfNeeded: block.u16(offset + 26))) ?? .link,
+      detail: block.u32(offset + 20))
   }
 
-  /// The directory's inode.
-  var inode: NodeID { InodeCodec.directory(number) }
+  /// The position of the first entry whose hash is not less.
+  func position(from hash: UInt64) -> Int {
+    var (low, high) = (0, count)
+    while low < high {
+      let middle = (low + high) / 2
+      if block.u64(Self.headerByteCount + middle * Self.entryByteCount) < hash { low = middle + 1 } else { high = middle }
+    }
+    return low
+  }
 
   /// The entry of a name.
-  func entry(named name: EntryName) -> Entry? {
-    var range = entries.indices
-    while let middle = range.isEmpty ? nil : range.lowerBound + range.count / 2 {
-      let candidate = entries[middle].name
-      if candidate == name { return entries[middle] }
-      range = candidate < name ? (middle + 1)..<range.upperBound : range.lowerBound..<middle
+  func entry(named name: [UInt8]) -> Entry? {
+    let hash = nameHash(name)
+    let position = position(from: hash)
+    guard position < count else { return nil }
+    let entry = entry(at: position)
+    return entry.hash == hash && block.compare(textStart + entry.nameOffset, entry.nameLength, with: name) == 0 ? entry : nil
+  }
+
+  /// The entry that shows or hides a claim.
+  ///
+  /// - Parameter prefix: the upper half of the hash of its name.
+  func entry(of package: UInt32, claim: UInt32, prefix: UInt32) -> (entry: Entry, claim: Claim)? {
+    var position = position(from: UInt64(prefix) << 32)
+    while position < count {
+      let entry = entry(at: position)
+      if UInt32(truncatingIfNeeded: entry.hash >> 32) != prefix { return nil }
+      for index in entry.claims {
+        let found = self.claim(at: index)
+        if found.package == package, found.number == claim { return (entry, found) }
+      }
+      position += 1
     }
     return nil
   }
 
-  /// The entry of a number, while it is there.
-  func entry(numbered number: UInt32) -> Entry? {
-    guard number < positions.count else { return nil }
-    let position = positions[Int(number)]
-    return position < 0 ? nil : entries[Int(position)]
+  /// A claim by its position.
+  func claim(at index: Int) -> Claim {
+    let offset = claimStart + index * Self.claimByteCount
+    return Claim(
+      package: block.u32(offset), number: block.u32(offset + 4),
+      kind: Kind(rawValue: UInt8(truncatingIfNeeded: block.u16(offset + 14))) ?? .link,
+      targetOffset: Int(block.u32(offset + 8)), targetLength: Int(block.u16(offset + 12)))
   }
 
-  /// An entry's inode.
-  func inode(of entry: Entry) -> NodeID {
-    switch entry.content {
-    case .directory(let number): InodeCodec.directory(number)
-    case .link: InodeCodec.link(directory: number, entry: entry.number)
-    }
-  }
+  /// The bytes of an entry's name.
+  func name(of entry: Entry) -> [UInt8] { text(entry.nameOffset, entry.nameLength) }
 
-  /// Where a link points.
-  func target(of entry: Entry) -> [UInt8] {
-    guard case .link(let package, let target) = entry.content else { return [] }
-    if let target { return target }
+  /// Names and targets.
+  func text(_ offset: Int, _ length: Int) -> [UInt8] { block.array(textStart + offset, length) }
+
+  /// Where a link points that shows a claim of a package.
+  func target(of entry: Entry, _ claim: Claim, package: IndexBytes) -> [UInt8] {
+    if claim.targetLength > 0 { return text(claim.targetOffset, claim.targetLength) }
     var bytes: [UInt8] = []
-    for _ in path.components { bytes += [UInt8(ascii: "."), UInt8(ascii: "."), UInt8(ascii: "/")] }
-    bytes += Array(package.id.description.utf8)
-    for component in sourcePath.components {
-      bytes.append(UInt8(ascii: "/"))
-      bytes += component.bytes
-    }
+    bytes.reserveCapacity(Int(entry.detail))
+    for _ in 0..<depth { bytes += [UInt8(ascii: "."), UInt8(ascii: "."), UInt8(ascii: "/")] }
+    bytes.append(package, 0, package.count)
     bytes.append(UInt8(ascii: "/"))
-    return bytes + entry.name.bytes
+    bytes.append(block, textStart + Int(block.u16(26)), Int(block.u16(28)))
+    bytes.append(UInt8(ascii: "/"))
+    bytes.append(block, textStart + entry.nameOffset, entry.nameLength)
+    return bytes
   }
 
-  /// What `lstat` says of an entry that is a link.
-  func linkAttributes(of entry: Entry) -> Attributes {
-    var time = modificationTime
-    if case .link(let package, _) = entry.content { time = package.modificationTime }
-    return Attributes(
-      inode: inode(of: entry), kind: .symbolicLink, permissions: 0o777, byteCount: UInt64(target(of: entry).count),
-      modificationTime: time)
-  }
+  /// How long the target is of a link into a package.
+  static func targetLength(depth: Int, package: Int, source: Int, name: Int) -> Int { 3 * depth + package + 1 + source + 1 + name }
 }
+
+/// The hash by which entries of exchange directories are sorted; above 0, below 2^62.
+func nameHash(_ name: [UInt8]) -> UInt64 { max(1, unsafe name.withUnsafeBytes { unsafe mix($0) } >> 2) }

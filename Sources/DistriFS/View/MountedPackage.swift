@@ -3,81 +3,175 @@
 
 import DistriStore
 import Synchronization
+import SystemPackage
 
-/// A package in a view: its image, opened on first use and kept for as long as anybody uses a file of it.
+/// A package in a view: opened on first use and kept for as long as anybody uses a file of it.
 final class MountedPackage: Sendable {
-  let id: PackageID
-  /// As in ``InodeCodec``.
+  /// As in ``NodeCodec``.
   let number: UInt32
+  /// The full name.
+  let name: IndexBytes
   /// Nil for an empty directory that only keeps the package's place.
-  let file: ImageFile?
-  /// How many references the kernel holds to files of the package.
-  let lookups = Atomic<Int64>(0)
-  private let opened = AtomicLazyReference<PackageImage>()
-  private let loaded = AtomicLazyReference<ExchangeContents>()
-  private let damage = Mutex<StoreError?>(nil)
-  /// Where the whole contents of files lie in the image; reading would otherwise look at a file's whole block list each time.
-  private let runs = Mutex<[PackageImage.Node: Range<UInt64>?]>([:])
-  private static let maximumRunCount = 4096
+  let identity: ImageIdentity?
+  private let known: Summary
+  private let found = AtomicLazyReference<Box<Summary>>()
+  private let opened = AtomicLazyReference<OpenedPackage>()
+  private let notes = AtomicLazyReference<Box<Mutex<StoreError?>>>()
 
-  /// Makes a package; `contents`, where they are known already.
-  init(id: PackageID, number: UInt32, file: ImageFile?, contents: ExchangeContents? = nil) {
-    self.id = id
-    self.number = number
-    self.file = file
-    if let contents { _ = loaded.storeIfNil(contents) }
+  final class Box<Value: ~Copyable & Sendable>: Sendable {
+    let value: Value
+    init(_ value: consuming Value) { self.value = value }
   }
 
-  /// In seconds since 1970; of what has no image, 0.
-  var modificationTime: Int64 { file?.modificationTime ?? 0 }
+  /// Makes a package; `summary`, where it is known already.
+  init(number: UInt32, name: IndexBytes, identity: ImageIdentity?, summary: Summary = Summary()) {
+    self.number = number
+    self.name = name
+    self.identity = identity
+    known = summary
+  }
 
-  /// What it brings into the exchange directories, as far as ``loadContents(of:)`` has found it.
-  var contents: ExchangeContents { loaded.load() ?? .empty }
+  /// The full name. A name that is none never gets into a view.
+  var id: PackageID { get throws(StoreError) { try PackageID(parsing: String(decoding: name.array, as: UTF8.self)) } }
+
+  /// For messages.
+  var description: String { String(decoding: name.array, as: UTF8.self) }
+
+  /// In seconds since 1970; of what has no image, 0.
+  var modificationTime: Int64 { identity?.modificationTime ?? 0 }
+
+  /// What a view says of the package without opening it.
+  var summary: Summary { found.load()?.value ?? known }
+
+  /// Whether it has not been opened yet, when it was looked at: so its claims may be missing.
+  var isDoubtful: Bool { identity != nil && summary.modificationTime == nil }
+
+  /// Set once, by the builder of the first view that shows the package.
+  func set(_ summary: Summary) { _ = found.storeIfNil(Box(summary)) }
 
   /// What is wrong with the image, as far as it has been noticed.
-  var problem: StoreError? { damage.withLock { $0 } }
+  var problem: StoreError? { notes.load()?.value.withLock { $0 } }
 
-  /// The image.
+  /// Remembers damage for ``problem``.
+  @discardableResult
+  func note(_ error: StoreError) -> StoreError {
+    notes.storeIfNil(Box(Mutex(nil))).value.withLock { if $0 == nil { $0 = error } }
+    return error
+  }
+
+  /// Forgets a problem that may have passed.
+  func clearPassingProblem() {
+    notes.load()?.value.withLock { if case .system = $0 { $0 = nil } }
+  }
+
+  /// What is open, if it is.
+  var openedIfUsed: OpenedPackage? { opened.load() }
+
+  /// The name under which the image is kept for the next server.
+  var keeperName: String { "image/\(number)/\(description)" }
+
+  /// Index and image, opened on the first call.
   ///
   /// - Throws: ``StoreError/damagedImage(_:place:reason:)``, remembered; ``StoreError/system(operation:path:_:)``, tried again next time.
-  func image() throws(StoreError) -> PackageImage {
-    if let image = opened.load() { return image }
-    guard let file else { throw .notFound(id.description) }
+  func open(in store: LocalStore, _ keeper: (any DescriptorKeeper)?) throws(StoreError) -> OpenedPackage {
+    if let opened = opened.load() { return opened }
+    guard let identity else { throw .notFound(description) }
     if let problem, case .damagedImage = problem { throw problem }
-    do {
-      return opened.storeIfNil(try PackageImage(path: file.path))
+    do throws(StoreError) {
+      let file = try openImage(in: store, keeper, identity)
+      defer { if !file.isInherited { try? file.descriptor.close() } }
+      let path = store.path.appending("\(description).squashfs")
+      let mapping: MappedFile
+      do throws(Errno) { mapping = try MappedFile(descriptor: file.descriptor) } catch {
+        throw .system(operation: "map", path: path, error)
+      }
+      let index = try store.index(of: description, image: mapping, identity)
+      let made = OpenedPackage(index: index, mapping: mapping, path: path)
+      let winner = opened.storeIfNil(made)
+      if winner === made, !file.isInherited { keeper?.keep(file.descriptor, as: keeperName) }
+      return winner
     } catch {
       throw note(error)
     }
   }
 
-  /// Reads what the package brings into the exchange directories, once. A damaged image brings nothing, and is remembered as damaged.
-  func loadContents(of sources: [ExchangeSource]) {
-    if file == nil || sources.isEmpty || loaded.load() != nil { return }
-    do throws(StoreError) {
-      var reader = ContentsReader(try image())
-      _ = loaded.storeIfNil(try reader.read(sources))
+  private func openImage(
+    in store: LocalStore, _ keeper: (any DescriptorKeeper)?, _ identity: ImageIdentity
+  ) throws(StoreError) -> (descriptor: FileDescriptor, isInherited: Bool) {
+    if let inherited = keeper?.inherited[keeperName], (try? ImageIdentity(of: inherited)) == identity { return (inherited, true) }
+    let path = store.path.appending("\(description).squashfs")
+    do {
+      // Whoever opens a FIFO waits for a writer, unless he says that he does not.
+      let file = try FileDescriptor.open(path, .readOnly, options: [.closeOnExec, .nonBlocking])
+      if try ImageIdentity(of: file) == identity { return (file, false) }
+      try file.close()
     } catch {
-      if case .damagedImage = note(error) { _ = loaded.storeIfNil(.empty) }
+      throw .system(operation: "open", path: path, error as? Errno ?? .ioError)
+    }
+    // Replaced since the store was looked at: the next look shows the new one.
+    throw .system(operation: "open", path: path, .staleNFSFileHandle)
+  }
+}
+
+extension MountedPackage {
+  /// What a view says of a package without opening it.
+  struct Summary: Sendable {
+    /// Where each claim lies: the number of the directory and the upper half of the name's hash, 4 bytes each, by the claim's number.
+    var claims = IndexBytes.none
+    /// Of the package's own directory, as in `st_mode` and so on; of one that cannot be opened, what any directory has.
+    var mode: UInt32 = 0o040555
+    var userID: UInt32 = 0
+    var groupID: UInt32 = 0
+    var linkCount: UInt32 = 2
+    /// In bytes.
+    var byteCount: UInt64 = 0
+    /// In seconds since 1970; nil for that of the image's file.
+    var modificationTime: Int64?
+    /// How many files, directories and so on the package has.
+    var fileCount: UInt32 = 0
+
+    init() {}
+
+    init(_ index: PackageIndex, claims: [UInt8]) {
+      self.claims = IndexBytes(claims)
+      fileCount = index.nodeCount
+      guard let root = index.node(PackageIndex.root) else { return }
+      mode = root.mode
+      userID = root.userID
+      groupID = root.groupID
+      linkCount = root.linkCount
+      byteCount = root.byteCount
+      modificationTime = root.modificationTime
     }
   }
 
-  /// Remembers damage for ``problem``.
-  func note(_ error: StoreError) -> StoreError {
-    damage.withLock { if $0 == nil { $0 = error } }
-    return error
+  /// What `lstat` says of the package's own directory.
+  var attributes: Attributes {
+    let summary = summary
+    return Attributes(
+      inode: NodeCodec.file(package: number, node: PackageIndex.root), kind: .directory,
+      permissions: UInt16(truncatingIfNeeded: summary.mode & 0o7777), userID: summary.userID, groupID: summary.groupID,
+      linkCount: summary.linkCount, byteCount: summary.byteCount, modificationTime: summary.modificationTime ?? modificationTime)
+  }
+}
+
+/// What is open of a package.
+final class OpenedPackage: Sendable {
+  let index: PackageIndex
+  /// The image.
+  let mapping: MappedFile
+  private let path: FilePath
+  private let parsed = AtomicLazyReference<PackageImage>()
+
+  init(index: PackageIndex, mapping: MappedFile, path: FilePath) {
+    self.index = index
+    self.mapping = mapping
+    self.path = path
   }
 
-  /// Where the whole contents of a file lie uncompressed and in one piece.
-  ///
-  /// - Throws: as ``PackageImage/storedRun(of:)``.
-  func storedRun(of node: PackageImage.Node, in image: PackageImage) throws(StoreError) -> Range<UInt64>? {
-    if let known = runs.withLock({ $0[node] }) { return known }
-    let run = try image.storedRun(of: node)
-    runs.withLock { runs in
-      if runs.count >= Self.maximumRunCount { runs.removeAll(keepingCapacity: true) }
-      runs[node] = .some(run)
-    }
-    return run
+  /// For contents that do not lie in one piece: the image, its superblock checked.
+  func image() throws(StoreError) -> PackageImage {
+    if let image = parsed.load() { return image }
+    return parsed.storeIfNil(try PackageImage(mapping, path: path))
   }
 }

@@ -10,46 +10,42 @@ extension PackageFileSystem {
 
   /// The entry of a directory; `EIO` in a damaged package.
   public func lookUp(_ name: EntryName, in directory: NodeID) throws(FileSystemFailure) -> Attributes {
-    let view = view
-    let found: Attributes
-    switch try place(of: directory, in: view) {
-    case .root(let exchange):
-      if let entry = exchange.entry(named: name) {
-        found = try attributes(of: entry, in: exchange, view)
-      } else if let package = view.package(named: name) {
-        found = attributes(ofDirectoryOf: package)
-      } else {
-        throw .errno(.noSuchFileOrDirectory)
+    try current.withValue { view throws(FileSystemFailure) in
+      let found: Attributes?
+      switch try place(of: directory, in: view) {
+      case .directory(let exchange):
+        found = try exchange.entry(named: name.bytes).map { entry throws(FileSystemFailure) in
+          try attributes(of: entry, in: exchange, view)
+        }
+      case .file(let package, let number):
+        found = try answer(package) { opened throws(FileSystemFailure) in
+          guard let node = opened.index.node(number), node.kind == .directory else { throw .errno(.notDirectory) }
+          if let child = opened.index.lookUp(name.bytes, in: node) { return try attributes(of: child, opened.index, package) }
+          return view.unions.links[directory]?.first { $0.name == name }?.attributes
+        }
+      case .reserved: found = nil
+      case .link, .unionLink: throw .errno(.notDirectory)
       }
-    case .directory(let exchange):
-      guard let entry = exchange.entry(named: name) else { throw .errno(.noSuchFileOrDirectory) }
-      found = try attributes(of: entry, in: exchange, view)
-    case .file(let package, let node):
-      found = try answer(package) { image throws(StoreError) in
-        guard let child = try image.lookUp(name, in: node ?? image.root) else { return nil }
-        return try attributes(of: child, in: image, package)
-      }
-    case .reserved: throw .errno(.noSuchFileOrDirectory)
-    case .link: throw .errno(.notDirectory)
+      guard let found else { throw .errno(.noSuchFileOrDirectory) }
+      count(found.inode)
+      return found
     }
-    count(found.inode, in: view)
-    return found
   }
 
   /// What `lstat` says; a damaged package is a directory whose contents cannot be read.
   public func attributes(of inode: NodeID) throws(FileSystemFailure) -> Attributes {
-    let view = view
-    switch try place(of: inode, in: view) {
-    case .root(let exchange):
-      let count = UInt32(clamping: view.shown.count)
-      return Attributes(
-        inode: .root, kind: .directory, permissions: 0o555, linkCount: 2 &+ exchange.directoryCount &+ count,
-        modificationTime: exchange.modificationTime)
-    case .directory(let directory): return attributes(of: directory)
-    case .link(let directory, let entry): return directory.linkAttributes(of: entry)
-    case .reserved(let package), .file(let package, nil): return attributes(ofDirectoryOf: package)
-    case .file(let package, .some(let node)):
-      return try answer(package) { image throws(StoreError) in try attributes(of: node, in: image, package) }
+    try current.withValue { view throws(FileSystemFailure) in
+      switch try place(of: inode, in: view) {
+      case .directory(let directory): return directory.attributes
+      case .link(let directory, let entry, let claim): return try linkAttributes(of: entry, claim, in: directory, view)
+      case .unionLink(let link): return link.attributes
+      case .reserved(let package), .file(let package, PackageIndex.root): return package.attributes
+      case .file(let package, let node):
+        return try answer(package) { opened throws(FileSystemFailure) in
+          guard let found = try attributes(of: node, opened.index, package) else { throw .errno(.staleNFSFileHandle) }
+          return found
+        }
+      }
     }
   }
 
@@ -57,29 +53,38 @@ extension PackageFileSystem {
   public func entries(
     of directory: NodeID, after cookie: UInt64, _ emit: (EntryName, Attributes, UInt64) -> Bool
   ) throws(FileSystemFailure) {
-    let view = view
-    func counted(_ name: EntryName, _ attributes: Attributes, _ cookie: UInt64) -> Bool {
-      guard emit(name, attributes, cookie) else { return false }
-      count(attributes.inode, in: view)
-      return true
+    func counted(_ name: [UInt8], _ attributes: Attributes, _ cookie: UInt64) throws(FileSystemFailure) -> Bool {
+      guard let name = try? EntryName(name) else { throw .errno(.ioError) }
+      // Before the kernel hears of it.
+      count(attributes.inode)
+      if emit(name, attributes, cookie) { return true }
+      forget(attributes.inode, lookups: 1)
+      return false
     }
-    switch try place(of: directory, in: view) {
-    case .root(let exchange):
-      guard try emitEntries(of: exchange, view, after: cookie, counted) else { return }
-      let first = cookie < Self.firstPackageCookie ? 0 : Int(clamping: cookie - Self.firstPackageCookie) + 1
-      for slot in view.slots.dropFirst(first) {
-        guard let slot, slot.isShown, let name = try? EntryName(slot.package.id.description) else { continue }
-        let cookie = Self.firstPackageCookie + UInt64(slot.package.number)
-        if !counted(name, attributes(ofDirectoryOf: slot.package), cookie) { return }
+    try current.withValue { view throws(FileSystemFailure) in
+      switch try place(of: directory, in: view) {
+      case .directory(let exchange):
+        for position in exchange.position(from: cookie &+ 1)..<exchange.count {
+          let entry = exchange.entry(at: position)
+          if try !counted(exchange.name(of: entry), try attributes(of: entry, in: exchange, view), entry.hash) { return }
+        }
+      case .file(let package, let number):
+        try answer(package) { opened throws(FileSystemFailure) in
+          let index = opened.index
+          guard let node = index.node(number), node.kind == .directory else { throw .errno(.notDirectory) }
+          for entryNumber in node.entries.dropFirst(Int(clamping: cookie)) {
+            let entry = index.entry(entryNumber)
+            guard let attributes = try attributes(of: entry.node, index, package) else { continue }
+            let name = index.names.array(entry.nameOffset, entry.nameLength)
+            if try !counted(name, attributes, UInt64(entryNumber - node.entries.lowerBound) + 1) { return }
+          }
+          for link in view.unions.links[directory] ?? [] where link.cookie > cookie {
+            if try !counted(link.name.bytes, link.attributes, link.cookie) { return }
+          }
+        }
+      case .reserved: break
+      case .link, .unionLink: throw .errno(.notDirectory)
       }
-    case .directory(let exchange): _ = try emitEntries(of: exchange, view, after: cookie, counted)
-    case .file(let package, let node):
-      _ = try answer(package) { image throws(StoreError) in
-        try emitEntries(of: node ?? image.root, in: image, package, after: cookie, counted)
-        return true
-      }
-    case .reserved: break
-    case .link: throw .errno(.notDirectory)
     }
   }
 
@@ -87,22 +92,28 @@ extension PackageFileSystem {
   public func read(
     _ file: NodeID, at offset: UInt64, count: Int, into reply: inout ReplyBuffer
   ) throws(FileSystemFailure) {
-    guard case .file(let package, .some(let node)) = try place(of: file, in: view) else { throw .errno(.isDirectory) }
-    let (image, run) = try answer(package) { image throws(StoreError) in
-      (image, try package.storedRun(of: node, in: image))
-    }
-    if let run {
-      let (start, isPastEnd) = run.lowerBound.addingReportingOverflow(offset)
-      if isPastEnd || start >= run.upperBound || count <= 0 { return }
-      do {
-        try reply.append(image.mapping, start..<(start + min(UInt64(count), run.upperBound - start)))
-      } catch {
-        throw .errno(Errno(answering: package.note(.system(operation: "read", path: image.path, error))))
+    let (package, opened, node) = try current.withValue { view throws(FileSystemFailure) in
+      guard case .file(let package, let number) = try place(of: file, in: view) else { throw .errno(.isDirectory) }
+      return try answer(package) { opened throws(FileSystemFailure) in
+        guard let node = opened.index.node(number) else { throw .errno(.staleNFSFileHandle) }
+        return (package, opened, node)
       }
-      return
     }
+    guard node.kind == .regular else { throw .errno(node.kind == .directory ? .isDirectory : .invalidArgument) }
+    if offset >= node.byteCount || count <= 0 { return }
     do throws(StoreError) {
-      try reply.append(upTo: count) { output throws(StoreError) in try image.read(node, at: offset, into: &output) }
+      if let run = node.storedRun {
+        let start = run.lowerBound + offset
+        do throws(Errno) {
+          try reply.append(opened.mapping, start..<(start + min(UInt64(count), run.upperBound - start)))
+        } catch {
+          throw .system(operation: "read", path: store.path.appending("\(package.description).squashfs"), error)
+        }
+      } else {
+        let image = try opened.image()
+        try reply.append(upTo: count) { output throws(StoreError) in try image.read(node.image, at: offset, into: &output) }
+        if opened.mapping.hasFaulted { throw Self.truncated(store, package) }
+      }
     } catch {
       throw .errno(Errno(answering: package.note(error)))
     }
@@ -110,28 +121,39 @@ extension PackageFileSystem {
 
   /// The target of a link, of the view or of a package.
   public func symbolicLinkTarget(of link: NodeID, into reply: inout ReplyBuffer) throws(FileSystemFailure) {
-    switch try place(of: link, in: view) {
-    case .link(let directory, let entry): reply.append(directory.target(of: entry))
-    case .file(let package, .some(let node)):
-      reply.append(try answer(package) { image throws(StoreError) in try image.symbolicLinkTarget(of: node) })
-    default: throw .errno(.invalidArgument)
+    let target = try current.withValue { view throws(FileSystemFailure) -> [UInt8] in
+      switch try place(of: link, in: view) {
+      case .link(let directory, let entry, let claim):
+        guard let package = view.package(numbered: claim.package) else { throw .errno(.staleNFSFileHandle) }
+        return directory.target(of: entry, claim, package: package.name)
+      case .unionLink(let link): return link.target
+      case .file(let package, let number):
+        return try answer(package) { opened throws(FileSystemFailure) in
+          guard let node = opened.index.node(number), node.kind == .symbolicLink else { throw .errno(.invalidArgument) }
+          return opened.index.target(of: node)
+        }
+      default: throw .errno(.invalidArgument)
+      }
     }
+    reply.append(target)
   }
 
   /// The attributes that the image holds; the root has ``statusAttribute``.
   public func extendedAttributes(of inode: NodeID) throws(FileSystemFailure) -> [ExtendedAttribute] {
-    switch try place(of: inode, in: view) {
-    case .root: return [ExtendedAttribute(name: Array(Self.statusAttribute.utf8), value: status)]
-    case .file(let package, let node):
-      if package.problem != nil, node == nil { return [] }
-      return try answer(package) { image throws(StoreError) in try image.extendedAttributes(of: node ?? image.root) }
-    case .directory, .link, .reserved: return []
+    if inode == .root { return [ExtendedAttribute(name: Array(Self.statusAttribute.utf8), value: status)] }
+    return try current.withValue { view throws(FileSystemFailure) in
+      guard case .file(let package, let number) = try place(of: inode, in: view) else { return [] }
+      if package.problem != nil, number == PackageIndex.root { return [] }
+      return try answer(package) { opened throws(FileSystemFailure) in
+        guard let node = opened.index.node(number) else { throw .errno(.staleNFSFileHandle) }
+        return opened.index.extendedAttributes(of: node)
+      }
     }
   }
 
   /// At most as long as the kernel takes, 64 KiB.
   private var status: [UInt8] {
-    var bytes = Array("packages\t\(view.shown.count)\n".utf8)
+    var bytes = Array("packages\t\(view.shownCount)\n".utf8)
     for (subject, reason) in problems {
       let line = Array("problem\t\(subject.printable)\t\(reason.printable)\n".utf8)
       if bytes.count + line.count > 60_000 { break }
@@ -139,128 +161,114 @@ extension PackageFileSystem {
     }
     return bytes
   }
+
+  /// Notes that the kernel is about to hold one more reference.
+  private func count(_ inode: NodeID) {
+    if let number = NodeCodec.packageNumber(of: inode) { references.add(number) }
+  }
+
+  private static func truncated(_ store: LocalStore, _ package: MountedPackage) -> StoreError {
+    .system(operation: "read", path: store.path.appending("\(package.description).squashfs"), .ioError)
+  }
 }
 
 // MARK: - Places
 
 extension PackageFileSystem {
-  /// Packages are listed after the exchange directories, whose cookies are below this.
-  private static let firstPackageCookie: UInt64 = 1 << 32
-
   private enum Place {
-    case root(ExchangeDirectory)
     case directory(ExchangeDirectory)
-    case link(ExchangeDirectory, ExchangeDirectory.Entry)
+    case link(ExchangeDirectory, ExchangeDirectory.Entry, ExchangeDirectory.Claim)
+    case unionLink(RuntimeUnions.Link)
     case reserved(MountedPackage)
-    /// Nil is the image's root.
-    case file(MountedPackage, PackageImage.Node?)
+    /// By the number that the package's index gives it.
+    case file(MountedPackage, UInt32)
   }
 
   /// What an inode is.
   ///
   /// - Throws: `ESTALE` for what has gone: the kernel then looks the name up again.
   private func place(of inode: NodeID, in view: View) throws(FileSystemFailure) -> Place {
-    switch InodeCodec.meaning(of: inode) {
-    case .root: if let root = view.root { return .root(root) }
-    case .directory(let number): if let directory = view.directory(numbered: number) { return .directory(directory) }
-    case .link(let number, let entry):
-      if let directory = view.directory(numbered: number), let entry = directory.entry(numbered: entry) {
-        return .link(directory, entry)
-      }
-    case .package(let number):
-      if let package = view.package(numbered: number) {
-        return package.file == nil ? .reserved(package) : .file(package, nil)
+    switch NodeCodec.meaning(of: inode) {
+    case .directory(let number): return .directory(try directory(number, in: view))
+    case .link(let number, let claim):
+      if let link = view.unions.link(inode) { return .unionLink(link) }
+      guard let package = view.package(numbered: number), case let claims = package.summary.claims, Int(claim) < claims.count / 8
+      else { break }
+      let parent = try directory(claims.u32(Int(claim) * 8), in: view)
+      if let found = parent.entry(of: number, claim: claim, prefix: claims.u32(Int(claim) * 8 + 4)) {
+        return .link(parent, found.entry, found.claim)
       }
     case .file(let number, let node):
-      if let package = view.package(numbered: number), package.file != nil { return .file(package, node) }
+      if let package = view.package(numbered: number) { return package.identity == nil ? .reserved(package) : .file(package, node) }
     case nil: break
     }
     throw .errno(.staleNFSFileHandle)
   }
 
-  /// Asks the package's image.
-  private func answer<Answer>(
-    _ package: MountedPackage, _ body: (PackageImage) throws(StoreError) -> Answer?
-  ) throws(FileSystemFailure) -> Answer {
-    do throws(StoreError) {
-      if let answer = try body(try package.image()) { return answer }
-    } catch {
-      if case .damagedImage = error { _ = package.note(error) }
-      throw .errno(Errno(answering: error))
-    }
-    throw .errno(.noSuchFileOrDirectory)
+  private func directory(_ number: UInt32, in view: View) throws(FileSystemFailure) -> ExchangeDirectory {
+    if let directory = view.directory(numbered: number) { return directory }
+    guard view.file?.isDamaged == true else { throw .errno(.staleNFSFileHandle) }
+    // The next look makes the view anew.
+    saver.schedule { [weak self] in try? self?.refresh(at: SystemCalls.now) }
+    throw .errno(.ioError)
   }
 
-  private func attributes(of directory: ExchangeDirectory) -> Attributes {
-    Attributes(
-      inode: directory.inode, kind: .directory, permissions: 0o555, linkCount: 2 &+ directory.directoryCount,
-      modificationTime: directory.modificationTime)
+  /// Asks the package's index.
+  private func answer<Answer>(
+    _ package: MountedPackage, _ body: (OpenedPackage) throws(FileSystemFailure) -> Answer
+  ) throws(FileSystemFailure) -> Answer {
+    let opened: OpenedPackage
+    do throws(StoreError) { opened = try package.open(in: store, keeper) } catch {
+      throw .errno(Errno(answering: error))
+    }
+    let answer = try body(opened)
+    if opened.index.hasFaulted { throw .errno(Errno(answering: package.note(Self.truncated(store, package)))) }
+    return answer
   }
 
   private func attributes(
     of entry: ExchangeDirectory.Entry, in directory: ExchangeDirectory, _ view: View
   ) throws(FileSystemFailure) -> Attributes {
-    guard case .directory(let number) = entry.content else { return directory.linkAttributes(of: entry) }
-    guard let child = view.directory(numbered: number) else { throw .errno(.staleNFSFileHandle) }
-    return attributes(of: child)
+    switch entry.kind {
+    case .directory: return try self.directory(entry.detail, in: view).attributes
+    case .package:
+      guard let package = view.package(numbered: entry.detail) else { throw .errno(.staleNFSFileHandle) }
+      return package.attributes
+    case .link: return try linkAttributes(of: entry, directory.claim(at: entry.claims.lowerBound), in: directory, view)
+    }
   }
 
-  /// A damaged package is still there: a directory that cannot be listed.
-  private func attributes(ofDirectoryOf package: MountedPackage) -> Attributes {
-    do throws(StoreError) {
-      if package.file != nil {
-        let image = try package.image()
-        var attributes = try attributes(of: image.root, in: image, package)
-        attributes.inode = InodeCodec.package(package.number)
-        return attributes
-      }
-    } catch {
-      _ = package.note(error)
-    }
+  private func linkAttributes(
+    of entry: ExchangeDirectory.Entry, _ claim: ExchangeDirectory.Claim, in directory: ExchangeDirectory, _ view: View
+  ) throws(FileSystemFailure) -> Attributes {
+    guard let package = view.package(numbered: claim.package) else { throw .errno(.staleNFSFileHandle) }
+    let isShown = entry.kind == .link && directory.claim(at: entry.claims.lowerBound) == claim
+    let byteCount = isShown ? UInt64(entry.detail) : UInt64(directory.target(of: entry, claim, package: package.name).count)
     return Attributes(
-      inode: InodeCodec.package(package.number), kind: .directory, permissions: 0o555, linkCount: 2,
+      inode: NodeCodec.link(package: claim.package, claim: claim.number), kind: .symbolicLink, permissions: 0o777,
+      byteCount: byteCount,
       modificationTime: package.modificationTime)
   }
 
+  /// Of a file of a package; nil for what is not there, or not to be shown.
   private func attributes(
-    of node: PackageImage.Node, in image: PackageImage, _ package: MountedPackage
-  ) throws(StoreError) -> Attributes {
-    guard let inode = InodeCodec.file(package: package.number, node) else {
-      throw .damagedImage(image.path, place: "inode table", reason: "larger than 2 GiB")
-    }
-    let found = try image.attributes(of: node)
+    of number: UInt32, _ index: PackageIndex, _ package: MountedPackage
+  ) throws(FileSystemFailure) -> Attributes? {
+    guard let node = index.node(number), showsDevices || !node.isDevice else { return nil }
     var attributes = Attributes(
-      inode: inode, kind: found.kind, permissions: found.permissions, userID: found.userID, groupID: found.groupID,
-      linkCount: found.linkCount, byteCount: found.byteCount, modificationTime: found.modificationTime)
-    attributes.device = (found.device.major, found.device.minor)
+      inode: NodeCodec.file(package: package.number, node: number), kind: node.kind,
+      permissions: UInt16(truncatingIfNeeded: node.mode & 0o7777), userID: node.userID, groupID: node.groupID,
+      linkCount: node.linkCount,
+      byteCount: node.byteCount, modificationTime: node.modificationTime)
+    if node.isDevice { attributes.device = node.device }
     return attributes
   }
+}
 
-  /// In the order of the entries' numbers. False when `emit` wanted no more.
-  private func emitEntries(
-    of directory: ExchangeDirectory, _ view: View, after cookie: UInt64, _ emit: (EntryName, Attributes, UInt64) -> Bool
-  ) throws(FileSystemFailure) -> Bool {
-    for position in directory.positions.dropFirst(Int(clamping: cookie)) where position >= 0 {
-      let entry = directory.entries[Int(position)]
-      let attributes = try attributes(of: entry, in: directory, view)
-      if !emit(entry.name, attributes, UInt64(entry.number) + 1) { return false }
-    }
-    return true
-  }
-
-  private func emitEntries(
-    of node: PackageImage.Node, in image: PackageImage, _ package: MountedPackage, after cookie: UInt64,
-    _ emit: (EntryName, Attributes, UInt64) -> Bool
-  ) throws(StoreError) {
-    var failure: StoreError?
-    try image.forEachEntry(of: node, after: cookie) { entry, cookie in
-      do throws(StoreError) {
-        return emit(entry.name, try attributes(of: entry.node, in: image, package), cookie)
-      } catch {
-        failure = error
-        return false
-      }
-    }
-    if let failure { throw failure }
+extension ExchangeDirectory {
+  fileprivate var attributes: Attributes {
+    Attributes(
+      inode: NodeCodec.directory(number), kind: .directory, permissions: 0o555, linkCount: 2 &+ directoryCount,
+      modificationTime: modificationTime)
   }
 }

@@ -7,28 +7,42 @@ import SystemPackage
 
 /// The view of a store: each package under its full name, and the exchange directories that packages fill together.
 ///
-/// A package that arrives in the store or leaves it is shown or hidden while the view is mounted. Each package is opened on its own: one that
-/// is damaged gives `EIO`, and the others work.
+/// A package that arrives in the store or leaves it is shown or hidden while the view is mounted. Each package is opened on its own, when it
+/// is first used: one that is damaged gives `EIO`, and the others work. Answers come from indexes that lie in `<store>/.index`, where the store
+/// can be written, or in memory.
 public final class PackageFileSystem: LiveFileSystem {
   /// What is shown.
   public let store: LocalStore
-  private let selection: Selection
-  private let sources: [ExchangeSource]
-  private let current: Mutex<View>
-  /// Taken by whoever looks at the store; the view is replaced by its holder only.
-  private let following = Mutex(Following())
-  /// Files of the store that cannot be shown. A lock of its own: answers must not wait for who looks at the store.
-  private let defects: Mutex<[StoreDefect]>
+  let selection: Selection
+  let sources: [ExchangeSource]
+  let showsDevices: Bool
+  let keeper: (any DescriptorKeeper)?
+  let references: ReferenceCounts
+  let current: SnapshotCell<View>
+  /// Taken by whoever looks at the store; the view is replaced by its holder only, never by who answers.
+  let following: Mutex<Following>
+  let journal: NumberJournal?
+  let saver = ViewSaver()
 
   /// Which packages are shown.
-  private struct Selection: Sendable {
+  struct Selection: Sendable {
     var only: Set<PackageID>?
     var reserved: PackageID?
+
+    /// Whether the view is that of the store, and can be kept for the next mount.
+    var isWhole: Bool { only == nil && reserved == nil }
   }
 
-  private struct Following {
+  struct Following: Sendable {
     var subscribers: [UInt64: @Sendable ([FileSystemChange]) -> Void] = [:]
     var nextSubscriber: UInt64 = 0
+    var numbering: Numbering
+    /// The state of the store that the view shows.
+    var fingerprint: StoreScan.Fingerprint
+    /// What the kernel may not have heard of: a server before was ended in the middle.
+    var unreported: [FileSystemChange] = []
+    /// Whether the view's file is with the keeper.
+    var isKept = false
   }
 
   /// Shows a store.
@@ -38,147 +52,77 @@ public final class PackageFileSystem: LiveFileSystem {
   ///   - packages: shows these only, and does not follow the store; nil for all.
   ///   - own: a package whose directory is there, and empty, whether the store has the package or not: what is being built is put over it.
   ///   - sources: the exchange directories; nil for those of the section: none for sources, all for others.
+  ///   - showsDevices: whether device nodes of packages are there.
+  ///   - keeper: holds what the next server of the same mount goes on with, and has what the one before left.
   /// - Throws: ``StoreError/notFound(_:)`` for one of `packages` that is not there; ``StoreError/system(operation:path:_:)``.
   public init(
-    store: LocalStore, only packages: [PackageID]? = nil, reserving own: PackageID? = nil,
-    sources: [ExchangeSource]? = nil
+    store: LocalStore, only packages: [PackageID]? = nil, reserving own: PackageID? = nil, sources: [ExchangeSource]? = nil,
+    showsDevices: Bool = true, keeper: (any DescriptorKeeper)? = nil
   ) throws(StoreError) {
     self.store = store
     self.sources = sources ?? (store.section == .sources ? [] : ExchangeSource.packages)
+    self.showsDevices = showsDevices
+    self.keeper = keeper
     selection = Selection(only: packages.map(Set.init), reserved: own)
-    let there = try store.packages()
-    let known = Set(there)
-    for package in packages ?? [] where package != own && !known.contains(package) { throw .notFound(package.description) }
-    let empty = View(shown: [], slots: [nil], directories: [nil, nil])
-    let members = Self.members(there, of: store, selection, after: empty)
-    Self.loadContents(of: members, self.sources)
-    current = Mutex(ViewBuilder.view(of: members, sources: self.sources).view)
-    defects = Mutex(try store.defects())
+    do throws(Errno) { references = try ReferenceCounts(keeper) } catch {
+      throw .system(operation: "share memory for", path: store.path, error)
+    }
+    journal = keeper.flatMap { NumberJournal($0) }
+    var start = try Start(store, selection, self.sources, keeper)
+    let fingerprint = start.file == nil ? nil : try StoreScan.fingerprint(of: store)
+    var unreported: [FileSystemChange] = []
+    if fingerprint == nil || fingerprint != start.file?.fingerprint || start.isInherited {
+      let update = Update(store, selection, self.sources, keeper, references)
+      let result = try update.run(
+        after: start.view, &start.numbering, looking: .atNames([]), at: start.file == nil ? nil : SystemCalls.now)
+      if start.isInherited { unreported = result.changes }
+      start.view = result.view
+      start.fingerprint = result.fingerprint
+      journal?.append(start.numbering.takeNotes())
+    }
+    if let packages {
+      let there = Set(start.view.packages)
+      for package in packages where package != own && !there.contains(package) { throw .notFound(package.description) }
+    }
+    current = SnapshotCell(start.view)
+    following = Mutex(
+      Following(
+        numbering: start.numbering, fingerprint: start.fingerprint ?? fingerprint ?? .init(), unreported: unreported,
+        isKept: start.isInherited && start.file != nil))
   }
 
   /// What is shown at this moment.
-  public var view: View { current.withLock { $0 } }
+  public var view: View { current.value }
 
   /// The names that more than one package claims, sorted by path.
-  public var conflicts: [View.Conflict] { ViewBuilder.conflicts(of: view.shown, sources: sources) }
+  public var conflicts: [View.Conflict] { view.conflicts }
 
   /// What is wrong with the store: the package or file, and the reason. Damage is noticed when it is met.
   public var problems: [(subject: String, reason: String)] {
-    defects.withLock { $0 }.map { ("store", "\($0)") }
-      + view.shown.compactMap { package in package.problem.map { (package.id.description, "\($0)") } }
-  }
-
-  // MARK: - Following the store
-
-  /// Looks at the store, shows what has changed, and tells the subscribers.
-  ///
-  /// - Parameter time: now, in seconds since 1970: the modification time of directories that change.
-  /// - Throws: ``StoreError/system(operation:path:_:)`` when the store cannot be listed; then nothing changes.
-  public func refresh(at time: Int64) throws(StoreError) {
-    if selection.only != nil { return }
-    let result: Result<Void, StoreError> = following.withLock { following in
-      let (there, found): ([PackageID], [StoreDefect])
-      do throws(StoreError) {
-        (there, found) = (try store.packages(), try store.defects())
-      } catch {
-        return .failure(error)
-      }
-      defects.withLock { $0 = found }
-      let before = view
-      let members = Self.members(there, of: store, selection, after: before)
-      Self.loadContents(of: members, sources)
-      let (after, changes) = ViewBuilder.view(of: members, sources: sources, after: before, at: time)
-      if changes.isEmpty { return .success(()) }
-      current.withLock { $0 = after }
-      for report in following.subscribers.values { report(changes) }
-      return .success(())
-    }
-    try result.get()
-  }
-
-  /// Follows the store until the subscription is cancelled.
-  public func subscribe(_ report: @escaping @Sendable ([FileSystemChange]) -> Void) throws -> any ChangeSubscription {
-    let key = following.withLock { following in
-      defer { following.nextSubscriber &+= 1 }
-      following.subscribers[following.nextSubscriber] = report
-      return following.nextSubscriber
-    }
-    do {
-      // The first look is for what happened before the watch began.
-      let watcher = try StoreWatcher(store.path) { [self] in try? refresh(at: SystemCalls.now) }
-      return Subscription(fileSystem: self, key: key, watcher: watcher)
+    var problems: [(subject: String, reason: String)] = []
+    do throws(StoreError) {
+      problems = try store.defects().map { ("store", "\($0)") }
     } catch {
-      following.withLock { $0.subscribers[key] = nil }
-      throw StoreError.system(operation: "watch", path: store.path, error)
+      problems = [("store", "\(error)")]
     }
-  }
-
-  private struct Subscription: ChangeSubscription {
-    let fileSystem: PackageFileSystem
-    let key: UInt64
-    let watcher: StoreWatcher
-
-    func cancel() {
-      fileSystem.following.withLock { $0.subscribers[key] = nil }
-      watcher.cancel()
+    for package in view.shown {
+      // One that a view kept from an earlier mount knows nothing of.
+      if package.isDoubtful { _ = try? package.open(in: store, keeper) }
+      if let problem = package.problem { problems.append((package.description, "\(problem)")) }
     }
+    return problems
   }
 
-  /// The packages to show: those of the view before where their files are the same, new ones for the rest.
-  private static func members(
-    _ there: [PackageID], of store: LocalStore, _ selection: Selection, after view: View
-  ) -> [MountedPackage] {
-    let before = Dictionary(view.shown.map { ($0.id, $0) }) { first, _ in first }
-    var next = UInt32(view.slots.count)
-    var wanted = there.filter { $0 != selection.reserved && selection.only?.contains($0) ?? true }
-    if let own = selection.reserved { wanted.append(own) }
-    var members: [MountedPackage] = []
-    for id in wanted.sorted() {
-      let file = id == selection.reserved ? nil : try? ImageFile(store.path.appending(id.imageFileName))
-      // Gone since the store was listed.
-      if file == nil && id != selection.reserved { continue }
-      if let known = before[id], known.file == file {
-        members.append(known)
-      } else if next < InodeCodec.packageLimit {
-        members.append(MountedPackage(id: id, number: next, file: file))
-        next += 1
-      }
-    }
-    return members
-  }
-
-  private static func loadContents(of packages: [MountedPackage], _ sources: [ExchangeSource]) {
-    Parallel.forEach(packages) { $0.loadContents(of: sources) }
-  }
-
-  // MARK: - Answers
-
-  /// How much the images take.
+  /// How much the images take, and how many files they hold.
   public var capacity: FileSystemCapacity {
-    let shown = view.shown
-    return FileSystemCapacity(
-      byteCount: shown.reduce(0) { $0 &+ ($1.file?.byteCount ?? 0) }, fileCount: UInt64(shown.count))
-  }
-
-  /// Counts down; a package that has gone from the store is closed with its last user.
-  public func forget(_ inode: NodeID, lookups: UInt64) {
-    let view = view
-    guard let number = Self.packageNumber(of: inode), let package = view.package(numbered: number) else { return }
-    let left = package.lookups.subtract(Int64(clamping: lookups), ordering: .relaxed).newValue
-    guard left <= 0, number < view.slots.count, view.slots[Int(number)]?.isShown == false else { return }
-    current.withLock { $0 = $0.withoutUnused() }
-  }
-
-  /// Notes that the kernel holds one more reference.
-  func count(_ inode: NodeID, in view: View) {
-    guard let number = Self.packageNumber(of: inode) else { return }
-    view.package(numbered: number)?.lookups.add(1, ordering: .relaxed)
-  }
-
-  private static func packageNumber(of inode: NodeID) -> UInt32? {
-    switch InodeCodec.meaning(of: inode) {
-    case .package(let number), .file(let number, _): number
-    default: nil
+    current.withValue { view in
+      var capacity = FileSystemCapacity(byteCount: 0, fileCount: 0)
+      for slot in view.slots {
+        guard let slot, slot.isShown else { continue }
+        capacity.byteCount &+= slot.package.identity?.byteCount ?? 0
+        capacity.fileCount &+= UInt64(max(1, slot.package.summary.fileCount))
+      }
+      return capacity
     }
   }
 }

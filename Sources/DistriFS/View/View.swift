@@ -2,16 +2,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import DistriStore
-import Synchronization
 
 /// What a mount shows at one moment: packages, and the directories that they fill together. Immutable.
+///
+/// Most of it lies in a mapped file; what has changed since that was written, beside it.
 public final class View: Sendable {
-  /// A package by its number. One that has gone stays for as long as the kernel refers to its files.
-  struct Slot: Sendable {
-    var package: MountedPackage
-    var isShown: Bool
-  }
-
   /// A name that several packages claim.
   public struct Conflict: Sendable, Hashable {
     /// Below the view's root, such as `bin/awk`.
@@ -22,46 +17,99 @@ public final class View: Sendable {
     public var losers: [PackageID]
   }
 
-  /// The packages shown, in ``PackageID``'s order.
-  let shown: [MountedPackage]
-  /// By ``InodeCodec``'s package number.
-  let slots: [Slot?]
-  /// By directory number.
-  let directories: [ExchangeDirectory?]
-  private let numbers: [EntryName: UInt32]
+  /// A package, and whether it is shown: one that has gone stays for as long as the kernel refers to its files.
+  struct Slot: Sendable {
+    var package: MountedPackage
+    var isShown: Bool
+  }
 
-  init(shown: [MountedPackage], slots: [Slot?], directories: [ExchangeDirectory?]) {
-    self.shown = shown
+  /// Where directories lie that have not changed.
+  let file: ViewFile?
+  /// What has changed since the file was written, by number; nil for what is gone.
+  let changed: [UInt32: ExchangeDirectory?]
+  /// By ``NodeCodec``'s package number.
+  let slots: [Slot?]
+  let unions: RuntimeUnions
+  /// Numbers from here on have never been given out.
+  let nextPackage: UInt32
+  /// Numbers from here on have never been given out.
+  let nextDirectory: UInt32
+
+  init(
+    file: ViewFile?, changed: [UInt32: ExchangeDirectory?], slots: [Slot?], unions: RuntimeUnions, nextPackage: UInt32,
+    nextDirectory: UInt32
+  ) {
+    self.file = file
+    self.changed = changed
     self.slots = slots
-    self.directories = directories
-    var numbers: [EntryName: UInt32] = [:]
-    for package in shown { if let name = try? EntryName(package.id.description) { numbers[name] = package.number } }
-    self.numbers = numbers
+    self.unions = unions
+    self.nextPackage = nextPackage
+    self.nextDirectory = nextDirectory
   }
 
   /// The packages, sorted.
-  public var packages: [PackageID] { shown.map(\.id) }
+  public var packages: [PackageID] { shown.compactMap { try? $0.id }.sorted() }
 
-  /// The directory that holds the exchange directories: the root without the packages.
-  var root: ExchangeDirectory? { directory(numbered: InodeCodec.rootDirectory) }
+  /// The packages that are shown, in the order of their numbers.
+  var shown: [MountedPackage] { slots.compactMap { $0?.isShown == true ? $0?.package : nil } }
+
+  /// How many packages are shown.
+  var shownCount: Int { slots.count { $0?.isShown == true } }
+
+  var root: ExchangeDirectory? { directory(numbered: NodeCodec.rootDirectory) }
 
   func directory(numbered number: UInt32) -> ExchangeDirectory? {
-    number < directories.count ? directories[Int(number)] : nil
+    if !changed.isEmpty, let directory = changed[number] { return directory }
+    return file?.directory(numbered: number)
+  }
+
+  /// All directories, in no particular order.
+  var directories: [ExchangeDirectory] {
+    let unchanged = (file?.directoryNumbers ?? []).filter { changed[$0] == nil }.compactMap { file?.directory(numbered: $0) }
+    return unchanged + changed.values.compactMap(\.self)
   }
 
   /// The package of a number, shown or still in use.
-  func package(numbered number: UInt32) -> MountedPackage? {
-    number < slots.count ? slots[Int(number)]?.package : nil
-  }
+  func package(numbered number: UInt32) -> MountedPackage? { slot(number)?.package }
+
+  func isShown(_ number: UInt32) -> Bool { slot(number)?.isShown == true }
+
+  private func slot(_ number: UInt32) -> Slot? { number < slots.count ? slots[Int(number)] : nil }
 
   /// The package that is shown under a name.
-  func package(named name: EntryName) -> MountedPackage? { numbers[name].flatMap { package(numbered: $0) } }
+  func package(named name: [UInt8]) -> MountedPackage? {
+    guard let entry = root?.entry(named: name), entry.kind == .package else { return nil }
+    return package(numbered: entry.detail)
+  }
 
-  /// The view without packages that have gone and that nobody uses any more.
-  func withoutUnused() -> View {
-    let kept = slots.map { slot in
-      slot.flatMap { $0.isShown || $0.package.lookups.load(ordering: .relaxed) > 0 ? $0 : nil }
+  /// The view with other packages, or another file that says the same.
+  func with(slots: [Slot?]? = nil, file: ViewFile? = nil, unions: RuntimeUnions? = nil) -> View {
+    View(
+      file: file ?? self.file, changed: file == nil ? changed : [:], slots: slots ?? self.slots, unions: unions ?? self.unions,
+      nextPackage: nextPackage, nextDirectory: nextDirectory)
+  }
+
+  /// The names that more than one package claims, sorted by path. Versions of one package do not contend with each other.
+  var conflicts: [Conflict] {
+    var ids: [UInt32: PackageID] = [:]
+    for package in shown { ids[package.number] = try? package.id }
+    var result: [Conflict] = []
+    for directory in directories {
+      for index in 0..<directory.count {
+        let entry = directory.entry(at: index)
+        guard entry.claims.count > 1, entry.kind != .package else { continue }
+        let claims = entry.claims.map { directory.claim(at: $0) }
+        let winning = claims.first { $0.kind == entry.kind } ?? claims[0]
+        guard let winner = ids[winning.package] else { continue }
+        let losers = claims.filter { $0.kind == .link && $0.package != winning.package }.compactMap { ids[$0.package] }
+          .filter { $0.unversioned != winner.unversioned }
+        guard !losers.isEmpty, let path = try? TreePath(parsing: directory.path + [UInt8(ascii: "/")] + directory.name(of: entry))
+        else {
+          continue
+        }
+        result.append(Conflict(path: path, winner: winner, losers: losers))
+      }
     }
-    return View(shown: shown, slots: kept, directories: directories)
+    return result.sorted { $0.path.bytes.lexicographicallyPrecedes($1.path.bytes) }
   }
 }

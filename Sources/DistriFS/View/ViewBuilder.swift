@@ -2,43 +2,81 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import DistriStore
-import Synchronization
 
-/// Makes a view of packages: a pure function of them and of the view before, whose numbers it goes on with.
+/// Makes a view from the one before: a function of that and of the packages that have come and gone, whose names alone it touches.
 ///
-/// Directories to which the same packages contribute as before are taken over as they are, with all below them: a package that arrives costs
-/// only the directories that it has.
+/// What a package brings becomes edits, by directory; each directory that has some is merged with them into a new block.
 struct ViewBuilder {
-  private let previous: View?
-  /// When the change happened; nil for a first view, whose times are those of the images.
-  private let time: Int64?
-  private var directories: [ExchangeDirectory?]
-  private var changes: [FileSystemChange] = []
-  private var conflicts: [View.Conflict]?
+  /// A package that comes, with its index; nil for one that shows nothing but an empty directory, or cannot be opened.
+  struct Arrival {
+    var package: MountedPackage
+    var index: PackageIndex?
+  }
 
-  private init(previous: View?, time: Int64?, collectsConflicts: Bool) {
+  /// What becomes of one claim to a name.
+  struct Edit {
+    var hash: UInt64
+    var name: [UInt8]
+    var package: UInt32
+    var claim: UInt32
+    var kind: ExchangeDirectory.Kind
+    var isRemoval: Bool
+    /// Of a directory or package its number.
+    var detail: UInt32 = 0
+    /// Of a link that is shown as it is.
+    var target: [UInt8] = []
+  }
+
+  /// What the merge of a directory needs to know of a package.
+  struct Member {
+    var package: MountedPackage
+    var id: PackageID?
+  }
+
+  /// The new state of what has changed.
+  struct Result {
+    var changed: [UInt32: ExchangeDirectory?]
+    var changes: [FileSystemChange]
+  }
+
+  let previous: View
+  /// When the change happened; nil for a first view, whose times are those of the images.
+  let time: Int64?
+  var edits: [UInt32: [Edit]] = [:]
+  /// Directories that are made now: what their blocks begin with.
+  var origins: [UInt32: (path: [UInt8], source: [UInt8])] = [:]
+  var children: [Child: UInt32] = [:]
+  private var members: [UInt32: Member] = [:]
+  private var changes: [FileSystemChange] = []
+
+  /// A directory's name in its parent.
+  struct Child: Hashable {
+    var parent: UInt32
+    var hash: UInt64
+  }
+
+  private init(previous: View, time: Int64?) {
     self.previous = previous
     self.time = time
-    directories = previous?.directories ?? [nil, nil]
-    conflicts = collectsConflicts ? [] : nil
   }
 
-  /// The view of the packages, and what is different from the one before.
-  static func view(
-    of packages: [MountedPackage], sources: [ExchangeSource], after previous: View? = nil, at time: Int64? = nil
-  ) -> (view: View, changes: [FileSystemChange]) {
-    var builder = ViewBuilder(previous: previous, time: time, collectsConflicts: false)
-    let shown = packages.sorted { $0.id < $1.id }
-    builder.mergeRoot(shown, sources)
-    let slots = builder.slots(for: shown)
-    return (View(shown: shown, slots: slots, directories: builder.directories), builder.changes)
-  }
-
-  /// The names that more than one package claims, sorted by path. Versions of one package do not contend with each other.
-  static func conflicts(of packages: [MountedPackage], sources: [ExchangeSource]) -> [View.Conflict] {
-    var builder = ViewBuilder(previous: nil, time: nil, collectsConflicts: true)
-    builder.mergeRoot(packages, sources)
-    return (builder.conflicts ?? []).sorted { $0.path.bytes.lexicographicallyPrecedes($1.path.bytes) }
+  /// What is different without some packages and with others, which get their claims.
+  static func apply(
+    removing gone: [MountedPackage], adding come: [Arrival], to previous: View, sources: [ExchangeSource], at time: Int64?,
+    _ numbering: inout Numbering
+  ) -> Result {
+    var builder = ViewBuilder(previous: previous, time: time)
+    for package in gone { builder.collectRemoval(of: package) }
+    // In order of precedence, so that the claims to one name are in order, too.
+    let ordered = come.map { ($0, try? $0.package.id) }.sorted { a, b in
+      guard let first = a.1, let second = b.1 else { return a.0.package.number < b.0.package.number }
+      return takesPrecedence(first, over: second)
+    }
+    for (arrival, id) in ordered {
+      builder.members[arrival.package.number] = Member(package: arrival.package, id: id)
+      builder.collect(arrival, sources, &numbering)
+    }
+    return builder.merged()
   }
 
   /// Whoever comes first keeps a name: packages by name, of one package the newest.
@@ -47,218 +85,145 @@ struct ViewBuilder {
     return a < b
   }
 
-  private func slots(for shown: [MountedPackage]) -> [View.Slot?] {
-    // What went with the view before last and is not in use can go.
-    var slots = (previous?.slots ?? [nil]).map { slot in
-      slot.flatMap {
-        $0.isShown || $0.package.lookups.load(ordering: .relaxed) > 0 ? View.Slot(package: $0.package, isShown: false) : nil
-      }
+  /// A view without packages: the exchange directories, empty.
+  static func emptyView(_ sources: [ExchangeSource], _ numbering: inout Numbering) -> View {
+    var root = ExchangeDirectoryWriter(number: NodeCodec.rootDirectory, path: [], source: [])
+    var directories: [UInt32: ExchangeDirectory?] = [:]
+    for source in sources.sorted(by: { nameHash($0.name.bytes) < nameHash($1.name.bytes) }) {
+      let number = numbering.directory(source.name.bytes)
+      root.add(name: source.name.bytes, hash: nameHash(source.name.bytes), kind: .directory, detail: number, [])
+      directories[number] = ExchangeDirectoryWriter(number: number, path: source.name.bytes, source: source.source.bytes)
+        .finish(modificationTime: 0)
     }
-    for package in shown {
-      let number = Int(package.number)
-      if number >= slots.count { slots += [View.Slot?](repeating: nil, count: number + 1 - slots.count) }
-      slots[number] = View.Slot(package: package, isShown: true)
-    }
-    return slots
+    directories[NodeCodec.rootDirectory] = root.finish(modificationTime: 0)
+    return View(
+      file: nil, changed: directories, slots: [nil], unions: .none, nextPackage: numbering.nextPackage,
+      nextDirectory: numbering.nextDirectory)
   }
 
   // MARK: - Merging
 
-  private typealias Contributor = ExchangeDirectory.Contributor
-
-  private mutating func mergeRoot(_ packages: [MountedPackage], _ sources: [ExchangeSource]) {
-    let contributors = packages.sorted { Self.takesPrecedence($0.id, over: $1.id) }
-      .map { Contributor(package: $0, contents: $0.contents) }
-    let before = previous?.root
-    var entries: [ExchangeDirectory.Entry] = []
-    var nextEntry = UInt32(before?.positions.count ?? 0)
-    for source in sources.sorted(by: { $0.name < $1.name }) {
-      let old = before?.entry(named: source.name)
-      let inside = contributors.compactMap { contributor in
-        contributor.contents.entries.first { $0.name == source.name }?.directory.map {
-          Contributor(package: contributor.package, contents: $0)
-        }
-      }
-      guard
-        let number = merge(
-          inside, at: TreePath(components: [source.name]), source.source, before: old?.directoryNumber, depth: 0)
-      else { continue }
-      entries.append(.init(name: source.name, number: old?.number ?? nextEntry, content: .directory(number)))
-      if old == nil { nextEntry += 1 }
+  private mutating func merged() -> Result {
+    var changed: [UInt32: ExchangeDirectory?] = [:]
+    var gone: [UInt32] = []
+    for (number, edits) in edits {
+      // Stable: claims of one name stay in order of precedence.
+      let sorted = edits.enumerated().sorted { ($0.element.hash, $0.offset) < ($1.element.hash, $1.offset) }.map(\.element)
+      changed[number] = .some(merge(number, sorted, &gone))
     }
-    let gone = Set(previous?.shown.map(\.number) ?? [])
-    let come = Set(packages.map(\.number))
-    if let previous {
-      for package in previous.shown + packages where gone.contains(package.number) != come.contains(package.number) {
-        if let name = try? EntryName(package.id.description) { changes.append(.entry(name, in: .root)) }
-      }
-    }
-    let isChanged = gone != come
-    if isChanged, previous != nil { changes.append(.directory(.root)) }
-    directories[Int(InodeCodec.rootDirectory)] = ExchangeDirectory(
-      number: InodeCodec.rootDirectory, path: .root, sourcePath: .root, contributors: [], entries: entries,
-      entryNumberLimit: Int(nextEntry),
-      modificationTime: modificationTime(before, isChanged: isChanged, contributors))
+    while let number = gone.popLast() { changed[number] = .some(nil) }
+    return Result(changed: changed, changes: changes)
   }
 
-  /// The number of the merged directory; nil when there are no numbers left, or the tree is too deep.
-  private mutating func merge(
-    _ contributors: [Contributor], at path: TreePath, _ source: TreePath, before number: UInt32?, depth: Int
-  ) -> UInt32? {
-    let before = number.flatMap { previous?.directory(numbered: $0) }
-    if let before, conflicts == nil, Self.isSame(before.contributors, contributors) { return before.number }
-    let number = before?.number ?? UInt32(truncatingIfNeeded: directories.count)
-    guard number < InodeCodec.directoryLimit, depth < 100 else { return nil }
-    if before == nil { directories.append(nil) }
-
-    let old = before?.entries ?? []
-    var oldIndex = 0
-    var entries: [ExchangeDirectory.Entry] = []
-    var nextEntry = UInt32(before?.positions.count ?? 0)
-    var changed: [EntryName] = []
-    for group in Self.groups(contributors) {
-      // Both lists are sorted: names of before that come earlier are gone.
-      while oldIndex < old.count, old[oldIndex].name < group.name {
-        changed.append(old[oldIndex].name)
-        remove(old[oldIndex])
-        oldIndex += 1
+  private mutating func merge(_ number: UInt32, _ edits: [Edit], _ gone: inout [UInt32]) -> ExchangeDirectory {
+    let before = previous.directory(numbered: number)
+    let origin = before.map { ($0.path, $0.source) } ?? origins[number] ?? ([], [])
+    var writer = ExchangeDirectoryWriter(number: number, path: origin.0, source: origin.1)
+    var changed: [[UInt8]] = []
+    var old = 0
+    var next = 0
+    while next < edits.count {
+      let hash = edits[next].hash
+      while let before, old < before.count, case let entry = before.entry(at: old), entry.hash < hash {
+        writer.copy(entry, from: before)
+        old += 1
       }
-      var same: ExchangeDirectory.Entry?
-      if oldIndex < old.count, old[oldIndex].name == group.name {
-        same = old[oldIndex]
-        oldIndex += 1
+      var end = next + 1
+      while end < edits.count, edits[end].hash == hash { end += 1 }
+      var entry: ExchangeDirectory.Entry?
+      if let before, old < before.count, before.entry(at: old).hash == hash {
+        entry = before.entry(at: old)
+        old += 1
       }
-      guard let content = content(of: group, in: contributors, at: path, source, before: same, depth: depth) else {
-        if same != nil { changed.append(group.name) }
-        continue
-      }
-      if let same, Self.isSame(same.content, content) {
-        entries.append(.init(name: group.name, number: same.number, content: content))
-        continue
-      }
-      if let same, case .link = content { remove(same) }
-      guard nextEntry < InodeCodec.entryLimit else { continue }
-      changed.append(group.name)
-      entries.append(.init(name: group.name, number: nextEntry, content: content))
-      nextEntry += 1
+      if let name = mergeEntry(entry, of: before, edits[next..<end], in: number, into: &writer, &gone) { changed.append(name) }
+      next = end
     }
-    for entry in old[oldIndex...] {
-      changed.append(entry.name)
-      remove(entry)
+    while let before, old < before.count {
+      writer.copy(before.entry(at: old), from: before)
+      old += 1
+    }
+    let time: Int64
+    if let before, changed.isEmpty {
+      time = before.modificationTime
+    } else {
+      time =
+        self.time
+        ?? edits.reduce(before?.modificationTime ?? 0) { max($0, members[$1.package]?.package.modificationTime ?? 0) }
     }
     if before != nil, !changed.isEmpty {
-      let inode = InodeCodec.directory(number)
-      changes += changed.map { .entry($0, in: inode) }
+      let inode = NodeCodec.directory(number)
+      changes += changed.compactMap { (try? EntryName($0)).map { .entry($0, in: inode) } }
       changes.append(.directory(inode))
     }
-    directories[Int(number)] = ExchangeDirectory(
-      number: number, path: path, sourcePath: source, contributors: contributors, entries: entries,
-      entryNumberLimit: Int(nextEntry),
-      modificationTime: modificationTime(before, isChanged: !changed.isEmpty, contributors))
-    return number
+    return writer.finish(modificationTime: time)
   }
 
-  private func modificationTime(_ before: ExchangeDirectory?, isChanged: Bool, _ contributors: [Contributor]) -> Int64 {
-    if let before, !isChanged { return before.modificationTime }
-    return time ?? contributors.map(\.package.modificationTime).max() ?? 0
-  }
-
-  /// Forgets a directory that is gone, with all below it.
-  private mutating func remove(_ entry: ExchangeDirectory.Entry) {
-    var pending = [entry]
-    while let entry = pending.popLast() {
-      guard case .directory(let number) = entry.content, let directory = directories[Int(number)] else { continue }
-      directories[Int(number)] = nil
-      pending += directory.entries
+  /// Merges the claims to one name. Its bytes when it now stands for something else.
+  private mutating func mergeEntry(
+    _ entry: ExchangeDirectory.Entry?, of before: ExchangeDirectory?, _ edits: ArraySlice<Edit>, in directory: UInt32,
+    into writer: inout ExchangeDirectoryWriter, _ gone: inout [UInt32]
+  ) -> [UInt8]? {
+    guard let first = edits.first else { return nil }
+    let name = entry.flatMap { entry in before.map { $0.name(of: entry) } } ?? first.name
+    // Two names with one hash: whoever is there first stays, the other is not shown.
+    let edits = edits.filter { $0.isRemoval || $0.name == name }
+    if edits.contains(where: { $0.kind == .package }) || entry?.kind == .package {
+      let isRemoval = edits.last?.isRemoval != false
+      let detail = edits.last?.detail ?? 0
+      if !isRemoval { writer.add(name: name, hash: first.hash, kind: .package, detail: detail, []) }
+      return isRemoval || entry?.detail != detail ? name : nil
     }
-  }
-
-  // MARK: - Names
-
-  /// A name, and who has it, in order of precedence.
-  private struct Group {
-    var name: EntryName
-    var candidates: [(contributor: Int, content: ExchangeContents.Content)]
-  }
-
-  private static func groups(_ contributors: [Contributor]) -> [Group] {
-    var all: [(name: EntryName, contributor: Int, content: ExchangeContents.Content)] = []
-    all.reserveCapacity(contributors.reduce(0) { $0 + $1.contents.entries.count })
-    for (index, contributor) in contributors.enumerated() {
-      for entry in contributor.contents.entries { all.append((entry.name, index, entry.content)) }
-    }
-    if contributors.count > 1 { all.sort { $0.name == $1.name ? $0.contributor < $1.contributor : $0.name < $1.name } }
-    var groups: [Group] = []
-    groups.reserveCapacity(all.count)
-    for item in all {
-      if let last = groups.indices.last, groups[last].name == item.name {
-        groups[last].candidates.append((item.contributor, item.content))
-      } else {
-        groups.append(Group(name: item.name, candidates: [(item.contributor, item.content)]))
+    var claims: [ExchangeDirectoryWriter.Claim] = []
+    if let entry, let before {
+      for index in entry.claims {
+        let claim = before.claim(at: index)
+        if edits.contains(where: { $0.isRemoval && $0.package == claim.package && $0.claim == claim.number }) { continue }
+        let target = claim.targetLength > 0 ? before.text(claim.targetOffset, claim.targetLength) : []
+        claims.append(.init(package: claim.package, number: claim.number, kind: claim.kind, target: target))
       }
     }
-    return groups
-  }
-
-  /// What a name stands for: a directory if any package has one, else the file of the first.
-  private mutating func content(
-    of group: Group, in contributors: [Contributor], at path: TreePath, _ source: TreePath, before: ExchangeDirectory.Entry?,
-    depth: Int
-  ) -> ExchangeDirectory.Content? {
-    let inside = group.candidates.compactMap { candidate in
-      candidate.content.directory.map { Contributor(package: contributors[candidate.contributor].package, contents: $0) }
+    for edit in edits where !edit.isRemoval {
+      let claim = ExchangeDirectoryWriter.Claim(package: edit.package, number: edit.claim, kind: edit.kind, target: edit.target)
+      claims.insert(claim, at: position(of: edit.package, in: claims))
     }
-    noteConflict(group, in: contributors, at: path)
-    if !inside.isEmpty {
-      return merge(
-        inside, at: path.appending(group.name), source.appending(group.name), before: before?.directoryNumber, depth: depth + 1
-      ).map { .directory($0) }
+    let isDirectory = claims.contains { $0.kind == .directory } || directory == NodeCodec.rootDirectory
+    if isDirectory {
+      let old = entry?.kind == .directory ? entry?.detail : nil
+      let number = old ?? edits.first { $0.kind == .directory && !$0.isRemoval }?.detail ?? 0
+      writer.add(name: name, hash: first.hash, kind: .directory, detail: number, claims)
+      return old == nil ? name : nil
     }
-    guard let first = group.candidates.first else { return nil }
-    let package = contributors[first.contributor].package
-    if case .link(let target) = first.content { return .link(package, target: target) }
-    return .link(package, target: nil)
-  }
-
-  private mutating func noteConflict(_ group: Group, in contributors: [Contributor], at path: TreePath) {
-    guard conflicts != nil, group.candidates.count > 1 else { return }
-    let winner = group.candidates.first { $0.content.directory != nil } ?? group.candidates[0]
-    let winnerID = contributors[winner.contributor].package.id
-    let losers = group.candidates.filter { $0.content.directory == nil && $0.contributor != winner.contributor }
-      .map { contributors[$0.contributor].package.id }.filter { $0.unversioned != winnerID.unversioned }
-    guard !losers.isEmpty else { return }
-    conflicts?.append(View.Conflict(path: path.appending(group.name), winner: winnerID, losers: losers))
-  }
-
-  private static func isSame(_ a: [Contributor], _ b: [Contributor]) -> Bool {
-    a.count == b.count && zip(a, b).allSatisfy { $0.package === $1.package && $0.contents === $1.contents }
-  }
-
-  private static func isSame(_ a: ExchangeDirectory.Content, _ b: ExchangeDirectory.Content) -> Bool {
-    switch (a, b) {
-    case (.directory(let a), .directory(let b)): a == b
-    case (.link(let a, let aTarget), .link(let b, let bTarget)): a === b && aTarget == bTarget
-    default: false
+    if let entry, entry.kind == .directory { gone.append(entry.detail) }
+    guard let winner = claims.first else { return name }
+    writer.add(name: name, hash: first.hash, kind: .link, detail: 0, winner: member(winner.package).package.name, claims)
+    guard let entry, let before, entry.kind == .link, let old = entry.claims.first.map({ before.claim(at: $0) }) else {
+      return name
     }
+    return old.package == winner.package && old.number == winner.number ? nil : name
   }
-}
 
-extension ExchangeContents.Content {
-  /// The tree below, of a directory.
-  fileprivate var directory: ExchangeContents? {
-    if case .directory(let contents) = self { return contents }
-    return nil
+  /// Where the claim of a package belongs.
+  private mutating func position(of package: UInt32, in claims: [ExchangeDirectoryWriter.Claim]) -> Int {
+    // The common case first: packages come in order.
+    if let last = claims.last, !takesPrecedence(package, over: last.package) { return claims.count }
+    var (low, high) = (0, claims.count)
+    while low < high {
+      let middle = (low + high) / 2
+      if takesPrecedence(package, over: claims[middle].package) { high = middle } else { low = middle + 1 }
+    }
+    return low
   }
-}
 
-extension ExchangeContents.Entry {
-  fileprivate var directory: ExchangeContents? { content.directory }
-}
+  private mutating func takesPrecedence(_ a: UInt32, over b: UInt32) -> Bool {
+    guard let first = member(a).id, let second = member(b).id else { return a < b }
+    return Self.takesPrecedence(first, over: second)
+  }
 
-extension ExchangeDirectory.Entry {
-  /// The number, of a directory.
-  fileprivate var directoryNumber: UInt32? {
-    if case .directory(let number) = content { return number }
-    return nil
+  private mutating func member(_ number: UInt32) -> Member {
+    if let known = members[number] { return known }
+    let package = previous.package(numbered: number) ?? MountedPackage(number: number, name: .none, identity: nil)
+    let member = Member(package: package, id: try? package.id)
+    members[number] = member
+    return member
   }
 }

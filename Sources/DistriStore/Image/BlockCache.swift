@@ -50,6 +50,29 @@ public final class BlockCache: Sendable {
     locked(key).shard.withLock { shard in insert(bytes, key, &shard) }
   }
 
+  /// Drops the blocks of an image that nobody reads any more.
+  func removeAll(of image: UInt64) {
+    for locked in shards {
+      locked.shard.withLock { shard in
+        let gone = shard.young.filter { $0.key.image == image }
+        for (key, bytes) in gone {
+          shard.young[key] = nil
+          shard.youngBytes -= bytes.count
+        }
+        shard.old = shard.old.filter { $0.key.image != image }
+      }
+    }
+  }
+
+  /// How many bytes the blocks take.
+  package var byteCount: Int {
+    shards.reduce(0) { sum, locked in
+      sum
+        + locked.shard.withLock { shard in shard.young.values.reduce(shard.old.values.reduce(0) { $0 + $1.count }) { $0 + $1.count }
+        }
+    }
+  }
+
   private func insert(_ bytes: Bytes, _ key: Key, _ shard: inout Shard) {
     guard bytes.count <= shardLimit, shard.young[key] == nil else { return }
     if shard.youngBytes + bytes.count > shardLimit {

@@ -28,7 +28,8 @@ public final class PackageImage: Sendable {
   public convenience init(path: FilePath) throws(StoreError) {
     let descriptor: FileDescriptor
     do {
-      descriptor = try FileDescriptor.open(path, .readOnly, options: [.closeOnExec])
+      // Whoever opens a FIFO waits for a writer, unless he says that he does not.
+      descriptor = try FileDescriptor.open(path, .readOnly, options: [.closeOnExec, .nonBlocking])
     } catch {
       throw .system(operation: "open", path: path, error as? Errno ?? .ioError)
     }
@@ -42,16 +43,23 @@ public final class PackageImage: Sendable {
   ///   - path: for errors.
   ///   - cache: for decompressed blocks; may be shared with other images.
   /// - Throws: as ``init(path:)``.
-  public init(
+  public convenience init(
     descriptor: FileDescriptor, path: FilePath, cache: BlockCache = .shared
   ) throws(StoreError) {
-    self.path = path
-    self.cache = cache
+    let mapping: MappedFile
     do {
       mapping = try MappedFile(descriptor: descriptor)
     } catch {
       throw .system(operation: "map", path: path, error)
     }
+    try self.init(mapping, path: path, cache: cache)
+  }
+
+  /// Reads an image that is mapped already.
+  package init(_ mapping: MappedFile, path: FilePath, cache: BlockCache = .shared) throws(StoreError) {
+    self.path = path
+    self.cache = cache
+    self.mapping = mapping
     do {
       let start = mapping.bytes(at: 0, count: min(mapping.byteCount, Superblock.byteCount)) ?? .none
       superblock = try Superblock(start, byteCount: mapping.byteCount)
@@ -61,6 +69,8 @@ public final class PackageImage: Sendable {
     decompressors = DecompressorPool(compression: superblock.compression, blockSize: superblock.blockSize)
     identity = PackageImage.identities.add(1, ordering: .relaxed).newValue
   }
+
+  deinit { cache.removeAll(of: identity) }
 
   /// The size of the file in bytes.
   public var byteCount: UInt64 { mapping.byteCount }

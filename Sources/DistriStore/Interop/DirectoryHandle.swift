@@ -215,3 +215,25 @@ extension FilePath {
     return unsafe withNullTerminated(bytes) { unsafe FilePath(platformString: $0) }
   }
 }
+
+extension DirectoryHandle {
+  /// A new file that has no name yet, for reading and writing: it vanishes with its descriptor unless ``give(_:_:)`` names it.
+  func createUnnamed(permissions: mode_t) throws(StoreError) -> OwnedDescriptor {
+    let file = try systemCall("create a file in", path) {
+      unsafe openat(descriptor.rawValue, ".", O_RDWR | clinux_o_tmpfile() | O_CLOEXEC, permissions)
+    }
+    return OwnedDescriptor(FileDescriptor(rawValue: file))
+  }
+
+  /// Gives a file without name one.
+  func give(_ file: OwnedDescriptor, _ name: EntryName) throws(StoreError) {
+    let source = Array("/proc/self/fd/\(file.descriptor.rawValue)".utf8)
+    _ = try systemCall("link", path.appending(raw: name)) {
+      unsafe withNullTerminated(source) { source in
+        unsafe withNullTerminated(name.bytes) { name in
+          unsafe linkat(AT_FDCWD, source, descriptor.rawValue, name, AT_SYMLINK_FOLLOW)
+        }
+      }
+    }
+  }
+}

@@ -13,10 +13,10 @@ final class OwnedDescriptor: Sendable {
 
   deinit { try? descriptor.close() }
 
-  /// Opens a file for reading; a link in the last component is followed.
+  /// Opens a file for reading, without waiting for the writer of a FIFO; a link in the last component is followed.
   convenience init(reading path: FilePath) throws(StoreError) {
     do {
-      self.init(try FileDescriptor.open(path, .readOnly, options: [.closeOnExec]))
+      self.init(try FileDescriptor.open(path, .readOnly, options: [.closeOnExec, .nonBlocking]))
     } catch {
       throw .system(operation: "open", path: path, error as? Errno ?? .ioError)
     }

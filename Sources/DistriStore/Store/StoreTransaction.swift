@@ -26,7 +26,10 @@ extension LocalStore {
       try await body(area)
       try Task.checkCancellation()
       let staged = try await blocking { try StagedPackages(checking: handle) }
+      // The view's index is made while the disk is busy with the rest.
+      async let indexed: Void = makeIndexes(of: staged.images, in: handle.path)
       try await synchronize(staged.fileNames, in: handle)
+      await indexed
       let lock = try await writer.lock(patience: patience)
       try await blocking {
         // Again: what another writer had decided when it was killed meanwhile comes before what we decide.
@@ -51,6 +54,7 @@ extension LocalStore {
     try await blocking {
       try writer.recover()
       try writer.remove(packages)
+      for package in packages { IndexDirectory(self).remove(IndexDirectory.fileName(of: package.description)) }
     }
     lock.release()
   }
@@ -63,6 +67,13 @@ extension LocalStore {
     let lock = try await writer.lock(patience: patience)
     try await blocking { try writer.recover() }
     lock.release()
+  }
+
+  /// An index is derived: where it cannot be made, whoever shows the package makes it, or names the damage.
+  private func makeIndexes(of packages: Set<PackageID>, in area: FilePath) async {
+    _ = try? await blocking {
+      for package in packages.sorted() { try? makeIndex(of: package, at: area.appending(package.imageFileName)) }
+    }
   }
 
   private func openForWriting() async throws -> StoreWriter {

@@ -82,6 +82,7 @@ enum MountHelper {
       case ("allow_other", nil): flags.append("--allow-other")
       case ("suid", nil), ("dev", nil): isPrivileged = true
       case ("nosuid", nil), ("nodev", nil): isPrivileged = false
+      case ("hide_devices", nil): flags.append("--hide-devices")
       case ("section", let value?): flags += ["--section", value]
       case ("readahead", let value?): flags += ["--read-ahead", value]
       // A comma ends an option: names are separated by colons, or the option comes again.

@@ -7,17 +7,28 @@ import SystemPackage
 
 /// A thread that calls a function whenever files of a store's directory have come, gone or been replaced; and once at the start.
 ///
-/// The events only say that it is time to look: what has changed is found by listing the directory, so an overflow of the queue loses nothing.
+/// The events only say that it is time to look, and at what: what has changed is found by listing the directory, so an overflow of the queue
+/// loses nothing.
 final class StoreWatcher: Sendable {
+  /// Why it is time to look.
+  enum Event {
+    /// The watch has begun.
+    case start
+    /// Something has happened to files of these packages, by their full names.
+    case files(Set<[UInt8]>)
+    /// So much that nobody knows what.
+    case unknown
+  }
+
   private let state: State
 
   /// What the thread works on.
   private final class State: Sendable {
     let queue: FileDescriptor
     let wakeUp: FileDescriptor
-    let body: @Sendable () -> Void
+    let body: @Sendable (Event) -> Void
 
-    init(queue: FileDescriptor, wakeUp: FileDescriptor, body: @escaping @Sendable () -> Void) {
+    init(queue: FileDescriptor, wakeUp: FileDescriptor, body: @escaping @Sendable (Event) -> Void) {
       self.queue = queue
       self.wakeUp = wakeUp
       self.body = body
@@ -33,10 +44,10 @@ final class StoreWatcher: Sendable {
   private let thread: pthread_t
 
   /// Starts to watch.
-  init(_ directory: FilePath, _ body: @escaping @Sendable () -> Void) throws(Errno) {
+  init(_ directory: FilePath, _ body: @escaping @Sendable (Event) -> Void) throws(Errno) {
     let queue = inotify_init1(Int32(IN_CLOEXEC) | Int32(IN_NONBLOCK))
     guard queue >= 0 else { throw Errno(rawValue: errno) }
-    let events = IN_MOVED_TO | IN_MOVED_FROM | IN_CLOSE_WRITE | IN_CREATE | IN_DELETE | IN_ONLYDIR
+    let events = IN_MOVED_TO | IN_MOVED_FROM | IN_CLOSE_WRITE | IN_CREATE | IN_DELETE | IN_ATTRIB | IN_ONLYDIR
     var ends: [Int32] = [-1, -1]
     guard
       unsafe directory.withPlatformString({ unsafe inotify_add_watch(queue, $0, UInt32(events)) }) >= 0,
@@ -72,13 +83,16 @@ final class StoreWatcher: Sendable {
 
   private static func run(_ state: State) {
     var buffer = [UInt8](repeating: 0, count: 64 << 10)
+    var event = Event.start
     repeat {
-      state.body()
-    } while waitForEvent(state, &buffer)
+      state.body(event)
+      guard let next = waitForEvent(state, &buffer) else { return }
+      event = next
+    } while true
   }
 
-  /// Returns true after an event that may mean a package; all that have come are taken together. False when it is over.
-  private static func waitForEvent(_ state: State, _ buffer: inout [UInt8]) -> Bool {
+  /// Returns after an event that may mean a package; all that have come are taken together. Nil when it is over.
+  private static func waitForEvent(_ state: State, _ buffer: inout [UInt8]) -> Event? {
     while true {
       var polled = [
         pollfd(fd: state.queue.rawValue, events: Int16(POLLIN), revents: 0),
@@ -86,31 +100,35 @@ final class StoreWatcher: Sendable {
       ]
       if unsafe poll(&polled, 2, -1) < 0 {
         if errno == EINTR { continue }
-        return false
+        return nil
       }
-      if polled[1].revents != 0 { return false }
-      var isRelevant = false
+      if polled[1].revents != 0 { return nil }
+      var names: Set<[UInt8]> = []
+      var isOverflown = false
       while true {
         let count = unsafe buffer.withUnsafeMutableBytes { unsafe read(state.queue.rawValue, $0.baseAddress, $0.count) }
         if count <= 0 { break }
-        isRelevant = hasRelevantEvent(buffer[..<count]) || isRelevant
+        if !collect(buffer[..<count], into: &names) { isOverflown = true }
       }
-      if isRelevant { return true }
+      if isOverflown { return .unknown }
+      if !names.isEmpty { return .files(names) }
     }
   }
 
-  /// An event is a watch (4 bytes), a mask (4), a cookie (4), the length of the name (4), and the name with NULs at its end.
-  private static func hasRelevantEvent(_ events: ArraySlice<UInt8>) -> Bool {
+  /// An event is a watch (4 bytes), a mask (4), a cookie (4), the length of the name (4), and the name with NULs at its end. False when
+  /// events have been lost.
+  private static func collect(_ events: ArraySlice<UInt8>, into names: inout Set<[UInt8]>) -> Bool {
     var rest = events
     while rest.count >= 16 {
       let start = rest.startIndex
       let word = { (offset: Int) in (0..<4).reduce(UInt32(0)) { $0 | UInt32(rest[start + offset + $1]) << (8 * UInt32($1)) } }
       let name = rest[(start + 16)...].prefix(Int(word(12))).prefix { $0 != 0 }
-      if word(4) & UInt32(IN_Q_OVERFLOW) != 0 { return true }
-      if name.reversed().starts(with: ".squashfs".utf8.reversed()) { return true }
-      if name.reversed().starts(with: ".meta.textproto".utf8.reversed()) { return true }
+      if word(4) & UInt32(IN_Q_OVERFLOW) != 0 { return false }
+      for suffix in [".squashfs", ".meta.textproto"] where name.reversed().starts(with: suffix.utf8.reversed()) {
+        names.insert(Array(name.dropLast(suffix.utf8.count)))
+      }
       rest = rest.dropFirst(16 + Int(word(12)))
     }
-    return false
+    return true
   }
 }

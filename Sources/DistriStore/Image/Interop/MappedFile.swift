@@ -35,6 +35,26 @@ import SystemPackage
     guardNumber = unsafe clinux_guard_add(address, Int(byteCount))
   }
 
+  /// Maps a copy of the bytes that lies in memory only.
+  package convenience init(copying bytes: [UInt8]) throws(Errno) {
+    let memory = try Self.anonymousFile(bytes)
+    defer { try? memory.close() }
+    try self.init(descriptor: memory)
+  }
+
+  /// A file without name that lies in memory only.
+  package static func anonymousFile(_ bytes: [UInt8]) throws(Errno) -> FileDescriptor {
+    let memory = unsafe FileDescriptor(rawValue: clinux_memfd("distri"))
+    guard memory.rawValue >= 0 else { throw Errno(rawValue: errno) }
+    do {
+      _ = try memory.writeAll(bytes)
+      return memory
+    } catch {
+      try? memory.close()
+      throw error as? Errno ?? .ioError
+    }
+  }
+
   /// Whether the file was found shorter than when it was mapped, or unreadable, while ``FaultGuard`` was installed: from then on a part of
   /// the mapping reads as zeros, and nothing that was read since is to be believed.
   package var hasFaulted: Bool { clinux_guard_has_faulted(guardNumber) != 0 }
@@ -60,6 +80,12 @@ import SystemPackage
     guard unsafe clinux_populate_read(start + Int(first), Int(range.upperBound - first)) == 0 else {
       throw Errno(rawValue: errno)
     }
+  }
+
+  /// All bytes, as an index.
+  package var indexBytes: IndexBytes {
+    guard let start = unsafe start else { return .none }
+    return unsafe IndexBytes(owner: self, start: UnsafeRawPointer(start), count: Int(byteCount))
   }
 
   /// The bytes of a range, not copied; nil when it reaches past the end, or when the file has been found damaged.

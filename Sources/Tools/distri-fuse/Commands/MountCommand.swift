@@ -55,6 +55,9 @@ struct MountCommand: ParsableCommand {
   @Flag(help: "Let setuid programs and device nodes of packages have effect, as on a system's own /ro. Needs root.")
   var privileged = false
 
+  @Flag(help: "Do not show the device nodes of packages.")
+  var hideDevices = false
+
   @Option(help: ArgumentHelp("How far the kernel reads ahead.", valueName: "KB"))
   var readAhead = 1024
 
@@ -119,7 +122,8 @@ struct MountCommand: ParsableCommand {
     let path = Mount.canonical(FilePath(store ?? ""))
     let local = try LocalStore(path: path, section: section)
     return Recipe(
-      store: path, section: section, packages: try selection.resolve(in: local), exchange: try Recipe.exchange(parsing: exchange))
+      store: path, section: section, packages: try selection.resolve(in: local), exchange: try Recipe.exchange(parsing: exchange),
+      showsDevices: !hideDevices)
   }
 
   private func options(of recipe: Recipe) -> MountOptions {

@@ -14,12 +14,14 @@ struct Recipe: Sendable {
   var packages: [PackageID]?
   /// Names of exchange directories; nil for all.
   var exchange: [String]?
+  /// Whether device nodes of packages are there.
+  var showsDevices = true
 
   /// The view, with the files that the process before has left to the keeper.
   func makeView(keeper: any DescriptorKeeper) throws -> PackageFileSystem {
     let local = try LocalStore(path: store, section: section)
-    // One-line hook: `keeper: keeper` as soon as PackageFileSystem takes it.
-    return try PackageFileSystem(store: local, only: packages, sources: Self.sources(named: exchange))
+    return try PackageFileSystem(
+      store: local, only: packages, sources: Self.sources(named: exchange), showsDevices: showsDevices, keeper: keeper)
   }
 
   private static func sources(named names: [String]?) -> [ExchangeSource]? {
@@ -44,15 +46,20 @@ struct Recipe: Sendable {
   var bytes: [UInt8] {
     var fields = ["store=\(store)", "section=\(section.rawValue)"]
     if let packages { fields.append("packages=" + packages.map(\.description).joined(separator: ",")) }
+    if !showsDevices { fields.append("devices=hidden") }
     if let exchange { fields.append("exchange=" + exchange.joined(separator: ",")) }
     return fields.flatMap { Array($0.utf8) + [0] }
   }
 
-  init(store: FilePath, section: LocalStore.Section = .packages, packages: [PackageID]? = nil, exchange: [String]? = nil) {
+  init(
+    store: FilePath, section: LocalStore.Section = .packages, packages: [PackageID]? = nil, exchange: [String]? = nil,
+    showsDevices: Bool = true
+  ) {
     self.store = store
     self.section = section
     self.packages = packages
     self.exchange = exchange
+    self.showsDevices = showsDevices
   }
 
   /// - Throws: `EBADMSG` for what is no recipe.
@@ -68,7 +75,8 @@ struct Recipe: Sendable {
     self.init(
       store: FilePath(store), section: section,
       packages: try fields["packages"].map { try $0.split(separator: ",").map { try PackageID(parsing: String($0)) } },
-      exchange: fields["exchange"].map { $0.split(separator: ",").map(String.init) })
+      exchange: fields["exchange"].map { $0.split(separator: ",").map(String.init) },
+      showsDevices: fields["devices"] != "hidden")
   }
 }
 

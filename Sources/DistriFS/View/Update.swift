@@ -1,0 +1,182 @@
+// SPDX-FileCopyrightText: The distri authors
+// SPDX-License-Identifier: Apache-2.0
+
+import DistriStore
+import Synchronization
+import SystemPackage
+
+/// From a look at the store to the view of it.
+struct Update {
+  /// What is looked at, beside the names in the directory.
+  enum Extent {
+    /// Only files of these packages, which somebody has written to.
+    case atNames(Set<[UInt8]>)
+    /// All files.
+    case atAll
+  }
+
+  struct Result {
+    var view: View
+    var changes: [FileSystemChange]
+    var fingerprint: StoreScan.Fingerprint
+  }
+
+  private let store: LocalStore
+  private let selection: PackageFileSystem.Selection
+  private let sources: [ExchangeSource]
+  private let keeper: (any DescriptorKeeper)?
+  private let references: ReferenceCounts
+
+  init(
+    _ store: LocalStore, _ selection: PackageFileSystem.Selection, _ sources: [ExchangeSource], _ keeper: (any DescriptorKeeper)?,
+    _ references: ReferenceCounts
+  ) {
+    self.store = store
+    self.selection = selection
+    self.sources = sources
+    self.keeper = keeper
+    self.references = references
+  }
+
+  /// Lists the store and makes the view.
+  ///
+  /// - Parameter time: now; nil for a first view, whose times are those of the images.
+  /// - Throws: ``StoreError/system(operation:path:_:)``.
+  func run(
+    after before: View, _ numbering: inout Numbering, looking extent: Extent, at time: Int64?
+  ) throws(StoreError) -> Result {
+    let scan = try StoreScan(store)
+    var known: Set<UInt64> = []
+    var gone: [MountedPackage] = []
+    var again: [MountedPackage] = []
+    for slot in before.slots {
+      guard let slot, slot.isShown else { continue }
+      let package = slot.package
+      let key = package.name.checksum
+      if package.identity == nil {
+        known.insert(key)
+      } else if let found = scan.packages[key], isSame(package, found, extent) {
+        known.insert(key)
+        if isDoubtful(package) { again.append(package) }
+      } else {
+        gone.append(package)
+      }
+    }
+    var come = arrivals(in: scan, known, &numbering)
+    if before.package(named: reservedName) == nil, let own = selection.reserved, let number = numbering.package(reservedName, nil) {
+      come.append(MountedPackage(number: number, name: IndexBytes(Array(own.description.utf8)), identity: nil))
+    }
+    let opened = open(come + again)
+    let added =
+      come.map { ViewBuilder.Arrival(package: $0, index: opened[$0.number]) }
+      + again.compactMap { package in opened[package.number].map { ViewBuilder.Arrival(package: package, index: $0) } }
+    return result(after: before, gone, added, scan, &numbering, time)
+  }
+
+  private var reservedName: [UInt8] { Array(selection.reserved?.description.utf8 ?? "".utf8) }
+
+  private func result(
+    after before: View, _ gone: [MountedPackage], _ added: [ViewBuilder.Arrival], _ scan: StoreScan, _ numbering: inout Numbering,
+    _ time: Int64?
+  ) -> Result {
+    if gone.isEmpty, added.isEmpty { return Result(view: dropUnused(before), changes: [], fingerprint: scan.fingerprint) }
+    let built = ViewBuilder.apply(removing: gone, adding: added, to: before, sources: sources, at: time, &numbering)
+    var slots = before.slots
+    for package in gone { slots[Int(package.number)]?.isShown = false }
+    for arrival in added {
+      let number = Int(arrival.package.number)
+      if slots.count <= number { slots += [View.Slot?](repeating: nil, count: number + 1 - slots.count) }
+      slots[number] = View.Slot(package: arrival.package, isShown: true)
+    }
+    let numbers = Set(gone.map(\.number))
+    let declarations =
+      before.unions.declarations.filter { !numbers.contains($0.package) } + self.declarations(of: added.map(\.package))
+    let unions = RuntimeUnions(declarations: declarations, of: slots) { try? $0.open(in: store, keeper) }
+    let view = View(
+      file: before.file, changed: before.changed.merging(built.changed) { $1 }, slots: slots, unions: unions,
+      nextPackage: numbering.nextPackage, nextDirectory: numbering.nextDirectory)
+    return Result(
+      view: dropUnused(view), changes: built.changes + before.unions.changes(to: unions), fingerprint: scan.fingerprint)
+  }
+
+  /// Without packages that have gone and that nobody uses any more.
+  func dropUnused(_ view: View) -> View {
+    func isUnused(_ slot: View.Slot) -> Bool { !slot.isShown && !references.isUsed(slot.package.number) }
+    guard view.slots.contains(where: { $0.map(isUnused) ?? false }) else { return view }
+    return view.with(
+      slots: view.slots.map { slot in
+        guard let slot, isUnused(slot) else { return slot }
+        keeper?.release(slot.package.keeperName)
+        return nil
+      })
+  }
+
+  // MARK: - Looking
+
+  private func isSame(_ package: MountedPackage, _ found: StoreScan.Package, _ extent: Extent) -> Bool {
+    guard found.imageInode != 0, isComplete(found, package.description) else { return false }
+    if let only = selection.only, (try? package.id).map({ !only.contains($0) }) ?? true { return false }
+    let looks: Bool
+    switch extent {
+    case .atAll: looks = true
+    case .atNames(let names): looks = found.imageInode != package.identity?.inode || names.contains(package.name.array)
+    }
+    // Some file systems list other inode numbers than they say of the file itself.
+    return !looks || (try? ImageIdentity(of: imagePath(package.description))) == package.identity
+  }
+
+  /// Whether the metadata are there. A writer may have moved them past us while the directory was listed.
+  private func isComplete(_ found: StoreScan.Package, _ name: String) -> Bool {
+    if found.hasMetadata || store.section != .packages { return true }
+    return (try? ImageIdentity(of: store.path.appending("\(name).meta.textproto"))) != nil
+  }
+
+  private func imagePath(_ name: String) -> FilePath { store.path.appending("\(name).squashfs") }
+
+  /// Whether it should be tried again: it could not be opened, but is not damaged.
+  private func isDoubtful(_ package: MountedPackage) -> Bool {
+    if case .damagedImage = package.problem { return false }
+    return package.isDoubtful
+  }
+
+  /// Packages that have come, in the order of their names.
+  private func arrivals(in scan: StoreScan, _ known: Set<UInt64>, _ numbering: inout Numbering) -> [MountedPackage] {
+    var wanted: [(id: PackageID, name: [UInt8], identity: ImageIdentity)] = []
+    for (key, found) in scan.packages where found.imageInode != 0 && !known.contains(key) {
+      let name = scan.name(of: found)
+      let text = String(decoding: name, as: UTF8.self)
+      guard let id = try? PackageID(parsing: text), id.description == text, id != selection.reserved,
+        selection.only?.contains(id) ?? true, isComplete(found, text), let identity = try? ImageIdentity(of: imagePath(text))
+      else { continue }
+      wanted.append((id, name, identity))
+    }
+    return wanted.sorted { $0.id < $1.id }.compactMap { item in
+      numbering.package(item.name, item.identity).map {
+        MountedPackage(number: $0, name: IndexBytes(item.name), identity: item.identity)
+      }
+    }
+  }
+
+  /// The indexes of packages, by number.
+  private func open(_ packages: [MountedPackage]) -> [UInt32: PackageIndex] {
+    let result = Mutex<[UInt32: PackageIndex]>([:])
+    Parallel.forEach(packages.filter { $0.identity != nil }) { package in
+      package.clearPassingProblem()
+      if let opened = try? package.open(in: store, keeper) { result.withLock { $0[package.number] = opened.index } }
+    }
+    return result.withLock { $0 }
+  }
+
+  private func declarations(of packages: [MountedPackage]) -> [RuntimeUnions.Declaration] {
+    guard store.section == .packages else { return [] }
+    return packages.flatMap { package in
+      guard let id = try? package.id, package.identity != nil, let metadata = try? store.metadata(of: id) else {
+        return [RuntimeUnions.Declaration]()
+      }
+      return metadata.runtimeUnions.map {
+        RuntimeUnions.Declaration(
+          package: package.number, directory: $0.directory.bytes, base: Array($0.package.description.utf8))
+      }
+    }
+  }
+}
