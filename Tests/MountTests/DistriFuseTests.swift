@@ -46,9 +46,15 @@ extension MountTests {
       process.arguments = ["mount", "--foreground", store.path.string, store.mountPoint.string]
       try process.run()
       #expect(try await eventually { FileManager.default.fileExists(atPath: store.mountPoint.appending("bin/nano").string) })
+      let server = SupervisedMount.server(of: process.processIdentifier)
       kill(process.processIdentifier, signal)
       try await onThread { process.waitUntilExit() }
       if signal == SIGKILL {
+        // The server alone goes on.
+        #expect(try await onThread { try TreeRecord.bytes(of: store.mountPoint.appending("bin/nano")) } == Array("nano".utf8))
+        let last = try #require(server)
+        kill(last, SIGKILL)
+        #expect(try await eventually { SupervisedMount.hasEnded(last) })
         #expect(try mounted(store))
         #expect(try await ToolProcess.run("distri-fuse", ["status", store.mountPoint.string]).status == 69)
         #expect(try await ToolProcess.run("distri-fuse", ["mount", store.path.string, store.mountPoint.string]).status == 0)

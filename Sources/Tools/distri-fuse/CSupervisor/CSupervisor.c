@@ -259,8 +259,8 @@ int csupervisor_notify(const char *path, const char *text) {
 static int compare(const void *left, const void *right) { return *(const int *)left - *(const int *)right; }
 
 void csupervisor_close_others(const int *kept, size_t count) {
-  int sorted[16];
-  if (count > sizeof sorted / sizeof *sorted) return;
+  int *sorted = malloc((count + 1) * sizeof *sorted);
+  if (!sorted) return;
   memcpy(sorted, kept, count * sizeof *sorted);
   qsort(sorted, count, sizeof *sorted, compare);
   unsigned next = 3;
@@ -270,4 +270,5 @@ void csupervisor_close_others(const int *kept, size_t count) {
     next = (unsigned)sorted[index] + 1;
   }
   close_range(next, ~0U, 0);
+  free(sorted);
 }

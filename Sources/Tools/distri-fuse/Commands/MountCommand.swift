@@ -83,8 +83,8 @@ struct MountCommand: ParsableCommand {
     let readiness = readiness.map(FileDescriptor.init(rawValue:))
     let isDetached = !foreground || readiness != nil
     let recipe = takeOver == nil ? try makeRecipe() : nil
-    func serve(_ ready: () throws -> Void, _ launcher: FileDescriptor?) throws {
-      let supervisor = try start(recipe, isDetached: isDetached, manager, [readiness, launcher].compactMap(\.self))
+    func serve(_ ready: () throws -> Void) throws {
+      let supervisor = try start(recipe, isDetached: isDetached, manager)
       try supervisor.run {
         if !foreground { ProcessCalls.leaveDirectory() }
         if isDetached { ProcessCalls.detach([.standardError]) }
@@ -99,20 +99,18 @@ struct MountCommand: ParsableCommand {
     if foreground {
       // Leaves the caller's terminal, so that its Ctrl-C and its end mean nothing to us.
       if readiness != nil { setsid() }
-      try serve({}, nil)
+      try serve {}
     } else {
       try Launcher.inBackground(keeping: [readiness].compactMap(\.self), serve)
     }
   }
 
-  private func start(
-    _ recipe: Recipe?, isDetached: Bool, _ manager: ServiceManager, _ foreign: [FileDescriptor]
-  ) throws -> Supervisor {
+  private func start(_ recipe: Recipe?, isDetached: Bool, _ manager: ServiceManager) throws -> Supervisor {
     guard let recipe, let mountPoint else {
       return try Supervisor.takingOver(
-        FilePath(takeOver ?? ""), isDetached: isDetached, manager: manager, foreignDescriptors: foreign)
+        FilePath(takeOver ?? ""), isDetached: isDetached, manager: manager)
     }
-    let supervisor = try Supervisor(recipe: recipe, isDetached: isDetached, manager: manager, foreignDescriptors: foreign)
+    let supervisor = try Supervisor(recipe: recipe, isDetached: isDetached, manager: manager)
     try supervisor.start(at: FilePath(mountPoint), options: options(of: recipe))
     return supervisor
   }

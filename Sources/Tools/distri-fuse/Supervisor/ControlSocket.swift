@@ -47,16 +47,11 @@ final class ControlSocket {
   /// The client is no longer looked after.
   func forget(_ client: Channel) { clients.removeAll { $0.descriptor == client.descriptor } }
 
-  /// The process that was forked has no business here.
-  func closeInChild() {
-    try? listener.close()
-    for client in clients { client.close() }
-  }
-
   /// The end: nobody can ask any more.
   func remove() {
     unlink(path)
-    closeInChild()
+    try? listener.close()
+    for client in clients { client.close() }
   }
 
   // MARK: Directories

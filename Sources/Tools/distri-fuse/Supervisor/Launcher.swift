@@ -8,12 +8,12 @@ import ToolSupport
 
 /// Starts a daemon: a fork of this process, as long as it has one thread.
 enum Launcher {
-  /// Runs the body in a process and session of its own, and returns when that has called the function that it is given, which needs the descriptor
-  /// that is given, too. What it says until then on standard error is the caller's.
+  /// Runs the body in a process and session of its own, and returns when that has called the function that it is given. What it says until then
+  /// on standard error is the caller's.
   ///
   /// - Parameter kept: descriptors of the caller that the daemon needs; locks and pipes of the caller do not live on in it.
   /// - Throws: `ExitCode` with the status of the process when it ends instead; it has said why.
-  static func inBackground(keeping kept: [FileDescriptor], _ body: (_ ready: () throws -> Void, FileDescriptor) throws -> Void)
+  static func inBackground(keeping kept: [FileDescriptor], _ body: (_ ready: () throws -> Void) throws -> Void)
     throws
   {
     let (reader, writer) = try FileDescriptor.pipe()
@@ -28,7 +28,7 @@ enum Launcher {
           try writer.writeAll("ready\n".utf8)
           try writer.close()
         }
-        try body(ready, writer)
+        try body(ready)
         exit(0)
       } catch {
         ToolMain.end(DistriFuse.self, with: error)

@@ -99,9 +99,7 @@ extension Supervisor {
   /// Takes the mount over from its supervisor, which serves it until the server of this program has the view.
   ///
   /// - Throws: ``TakeOverFailure``; ``ServerFailure``; `MountError.notMounted`.
-  static func takingOver(
-    _ mountPoint: FilePath, isDetached: Bool, manager: ServiceManager, foreignDescriptors: [FileDescriptor]
-  ) throws -> Supervisor {
+  static func takingOver(_ mountPoint: FilePath, isDetached: Bool, manager: ServiceManager) throws -> Supervisor {
     guard let entry = try MountTable.current().entry(at: Mount.canonical(mountPoint)), entry.isOurs else {
       throw MountError.notMounted(mountPoint)
     }
@@ -122,9 +120,7 @@ extension Supervisor {
       }
     }
     guard let connection else { throw Errno.badMessage }
-    let supervisor = try Supervisor(
-      recipe: try Recipe(parsing: recipe), isDetached: isDetached, manager: manager,
-      foreignDescriptors: foreignDescriptors + [client.descriptor])
+    let supervisor = try Supervisor(recipe: try Recipe(parsing: recipe), isDetached: isDetached, manager: manager)
     supervisor.kept = kept
     try supervisor.startServer()
     do {
@@ -141,7 +137,6 @@ extension Supervisor {
     }
     manager.notify("MAINPID=\(getpid())")
     try? client.send(Message(.done))
-    supervisor.foreignDescriptors = foreignDescriptors
     return supervisor
   }
 }

@@ -21,8 +21,6 @@ final class Supervisor {
   var kept: KeptDescriptors
   var server: (process: pid_t, channel: Channel)?
   var socket: ControlSocket?
-  /// What a server that is forked now has no business with: it would keep ends of pipes open.
-  var foreignDescriptors: [FileDescriptor]
   /// Clients that wait for the server to have looked at the store.
   var waitingForRescan: [Channel] = []
   /// Whether the mount was another supervisor's: a server that does not start is then no reason to end it.
@@ -35,8 +33,7 @@ final class Supervisor {
   private var stopTime: Int64?
 
   /// A supervisor of a mount that is to be made, or of one that is taken over.
-  init(recipe: Recipe, isDetached: Bool, manager: ServiceManager, foreignDescriptors: [FileDescriptor]) throws {
-    self.foreignDescriptors = foreignDescriptors
+  init(recipe: Recipe, isDetached: Bool, manager: ServiceManager) throws {
     self.recipe = recipe
     self.isDetached = isDetached
     self.manager = manager
@@ -101,11 +98,8 @@ final class Supervisor {
     let (ours, its) = try Channel.pair()
     let process = try ProcessCalls.fork()
     if process == 0 {
-      ours.close()
-      try? signals.descriptor.close()
-      socket?.closeInChild()
-      for client in waitingForRescan { client.close() }
-      for descriptor in foreignDescriptors { try? descriptor.close() }
+      // Our sockets, and what the caller of a mount in the foreground waits for the end of.
+      ProcessCalls.closeOthers(than: [its.descriptor] + kept.byName.values)
       let server = Server(recipe: recipe, record: record, channel: its, inherited: kept.byName, isDetached: isDetached)
       do {
         try ProcessCalls.leaveFirstThread {
@@ -138,7 +132,6 @@ final class Supervisor {
     while true {
       if isServing && !wasEverServing {
         wasEverServing = true
-        foreignDescriptors = []
         openSocket()
         do { try ready() } catch { return stop(connection) }
       }
