@@ -154,11 +154,14 @@ extension MountTests {
       let server = try await mount.supervision().server
       let image = mount.store.path.appending("a-amd64-1-1.squashfs")
       #expect(truncate(image.string, 4096) == 0)
-      // Data, and directories that nobody has looked at yet.
       #expect(throws: (any Error).self) { try TreeRecord.bytes(of: mount.root.appending("a-amd64-1-1/out/lib/a11")) }
-      #expect(throws: (any Error).self) { try TreeRecord.names(in: mount.root.appending("a-amd64-1-1/out/lib")) }
       let intact = mount.root.appending("b-amd64-1-1/out/lib/b11")
       #expect(try await onThread { try TreeRecord.bytes(of: intact) } == mount.files["b-amd64-1-1/out/lib/b11"])
+      // An index, of whose package nobody has asked the rest yet.
+      #expect(truncate(mount.store.path.appending(".index/b-amd64-1-1.index").string, 0) == 0)
+      let failure = #expect(throws: TreeRecord.Failure.self) { try TreeRecord.names(in: mount.root.appending("b-amd64-1-1/out/lib")) }
+      #expect(failure?.errno == EIO)
+      #expect(try MountStatus(of: mount.root).problems.map(\.subject).sorted() == ["a-amd64-1-1", "b-amd64-1-1"])
       #expect(try await mount.supervision().server == server)
       try await mount.unmount()
     }

@@ -101,7 +101,7 @@ public final class PackageFileSystem: LiveFileSystem {
   public var problems: [(subject: String, reason: String)] {
     var problems: [(subject: String, reason: String)] = []
     do throws(StoreError) {
-      problems = try store.defects().map { ("store", "\($0)") }
+      problems = try store.defects().map { ("store", "\($0)") } + hidden()
     } catch {
       problems = [("store", "\(error)")]
     }
@@ -111,6 +111,21 @@ public final class PackageFileSystem: LiveFileSystem {
       if let problem = package.problem { problems.append((package.description, "\(problem)")) }
     }
     return problems
+  }
+
+  /// Packages of the store that are not shown since nothing can be said of their files.
+  private func hidden() throws(StoreError) -> [(subject: String, reason: String)] {
+    if !selection.isWhole { return [] }
+    let view = view
+    return try StoreScan(store).packages(where: { name in view.package(named: name) == nil }).compactMap { name in
+      let path = store.path.appending("\(name).squashfs")
+      do throws(Errno) {
+        _ = try ImageIdentity(of: path)
+        return nil
+      } catch {
+        return (name, "stat \(path): \(error)")
+      }
+    }.sorted { $0.subject < $1.subject }
   }
 
   /// How much the images take, and how many files they hold.

@@ -47,7 +47,7 @@ struct ViewBuilder {
   var origins: [UInt32: (path: [UInt8], source: [UInt8])] = [:]
   var children: [Child: UInt32] = [:]
   private var members: [UInt32: Member] = [:]
-  private var changes: [FileSystemChange] = []
+  private var changes: [UInt32: [FileSystemChange]] = [:]
 
   /// A directory's name in its parent.
   struct Child: Hashable {
@@ -111,8 +111,12 @@ struct ViewBuilder {
       let sorted = edits.enumerated().sorted { ($0.element.hash, $0.offset) < ($1.element.hash, $1.offset) }.map(\.element)
       changed[number] = .some(merge(number, sorted, &gone))
     }
-    while let number = gone.popLast() { changed[number] = .some(nil) }
-    return Result(changed: changed, changes: changes)
+    while let number = gone.popLast() {
+      changed[number] = .some(nil)
+      // The kernel forgets all below a name that it is told to forget.
+      changes[number] = nil
+    }
+    return Result(changed: changed, changes: changes.values.flatMap { $0 })
   }
 
   private mutating func merge(_ number: UInt32, _ edits: [Edit], _ gone: inout [UInt32]) -> ExchangeDirectory {
@@ -152,8 +156,7 @@ struct ViewBuilder {
     }
     if before != nil, !changed.isEmpty {
       let inode = NodeCodec.directory(number)
-      changes += changed.compactMap { (try? EntryName($0)).map { .entry($0, in: inode) } }
-      changes.append(.directory(inode))
+      changes[number] = changed.compactMap { (try? EntryName($0)).map { .entry($0, in: inode) } } + [.directory(inode)]
     }
     return writer.finish(modificationTime: time)
   }

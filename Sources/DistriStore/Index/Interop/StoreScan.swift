@@ -35,6 +35,14 @@ package struct StoreScan: Sendable {
   /// The full name of a package, or what stands in its place.
   package func name(of package: Package) -> [UInt8] { Array(names[package.offset..<(package.offset + package.length)]) }
 
+  /// The full names of packages whose image and metadata are listed.
+  package func packages(where isWanted: ([UInt8]) -> Bool) -> [String] {
+    packages.values.compactMap { package in
+      guard package.imageInode != 0, package.hasMetadata, case let name = name(of: package), isWanted(name) else { return nil }
+      return String(decoding: name, as: UTF8.self)
+    }
+  }
+
   /// Lists a store.
   ///
   /// - Throws: ``StoreError/system(operation:path:_:)``; sections that are not there are empty, but for the packages themselves.
