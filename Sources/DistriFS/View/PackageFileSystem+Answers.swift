@@ -221,7 +221,12 @@ extension PackageFileSystem {
     do throws(StoreError) { opened = try package.open(in: store, keeper) } catch {
       throw .errno(Errno(answering: error))
     }
-    let answer = try body(opened)
+    let answer: Answer
+    do throws(FileSystemFailure) { answer = try body(opened) } catch {
+      // What a damaged index says is no reason either.
+      guard opened.index.hasFaulted else { throw error }
+      throw .errno(Errno(answering: package.note(Self.truncated(store, package))))
+    }
     if opened.index.hasFaulted { throw .errno(Errno(answering: package.note(Self.truncated(store, package)))) }
     return answer
   }
