@@ -86,6 +86,7 @@ final class MountedPackage: Sendable {
         throw .system(operation: "map", path: path, error)
       }
       let index = try store.index(of: description, image: mapping, identity)
+      mapping.expectRandomAccess()
       let made = OpenedPackage(index: index, mapping: mapping, path: path)
       let winner = opened.storeIfNil(made)
       if winner === made, !file.isInherited { keeper?.keep(file.descriptor, as: keeperName) }

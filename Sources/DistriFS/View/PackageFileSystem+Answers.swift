@@ -105,7 +105,10 @@ extension PackageFileSystem {
       if let run = node.storedRun {
         let start = run.lowerBound + offset
         do throws(Errno) {
-          try reply.append(opened.mapping, start..<(start + min(UInt64(count), run.upperBound - start)))
+          let end = start + min(UInt64(count), run.upperBound - start)
+          // The kernel asks for so much only when a file is read from one end to the other.
+          let ahead = count >= Self.sequentialByteCount ? min(2 * UInt64(count), run.upperBound - end) : 0
+          try reply.append(opened.mapping, start..<end, ahead: ahead)
         } catch {
           throw .system(operation: "read", path: store.path.appending("\(package.description).squashfs"), error)
         }
@@ -150,6 +153,8 @@ extension PackageFileSystem {
       }
     }
   }
+
+  private static let sequentialByteCount = 512 << 10
 
   /// At most as long as the kernel takes, 64 KiB.
   private var status: [UInt8] {

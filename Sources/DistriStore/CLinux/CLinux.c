@@ -65,6 +65,10 @@ int clinux_populate_read(const void *address, size_t length) {
   return madvise((void *)address, length, MADV_POPULATE_READ);
 }
 
+int clinux_will_need(const void *address, size_t length) { return madvise((void *)address, length, MADV_WILLNEED); }
+
+int clinux_random_access(const void *address, size_t length) { return madvise((void *)address, length, MADV_RANDOM); }
+
 uint64_t clinux_makedev(uint32_t major, uint32_t minor) { return makedev(major, minor); }
 uint32_t clinux_major(uint64_t device) { return major(device); }
 uint32_t clinux_minor(uint64_t device) { return minor(device); }

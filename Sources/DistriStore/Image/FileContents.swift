@@ -104,6 +104,13 @@ extension PackageImage {
       appendZeros(range.count, to: &output)
       return
     }
+    let key = BlockCache.Key(image: identity, address: address)
+    if block.isCompressed, range.count == expected, output.freeCapacity >= expected, cache.block(key) == nil {
+      // Wanted as a whole, so nobody will ask for the rest of it: straight into the answer.
+      let stored = try storedBytes(block, at: address, inode.place)
+      if decompressors.decompress(stored, appending: expected, to: &output) { return }
+      throw damaged(inode.place, "its block at \(address) does not decompress to \(expected) bytes")
+    }
     let bytes = try dataBlock(block, at: address, limit: expected, inode.place)
     guard bytes.count == expected else {
       throw damaged(inode.place, "its block at \(address) has \(bytes.count) bytes instead of \(expected)")
@@ -115,17 +122,29 @@ extension PackageImage {
   private func dataBlock(
     _ block: StoredBlock, at address: UInt64, limit: Int, _ place: String
   ) throws(StoreError) -> Bytes {
-    guard address <= superblock.bytesUsed, block.byteCount <= superblock.bytesUsed - address,
-      let stored = mapping.bytes(at: address, count: block.byteCount)
-    else { throw damaged(place, "its block at \(address) lies past the end of the image") }
-    guard block.isCompressed else { return stored }
     let key = BlockCache.Key(image: identity, address: address)
-    if let bytes = cache.block(key) { return bytes }
+    if block.isCompressed, let bytes = cache.block(key) { return bytes }
+    let stored = try storedBytes(block, at: address, place)
+    guard block.isCompressed else { return stored }
     guard let bytes = decompressors.decompress(stored, limit: limit) else {
       throw damaged(place, "its block at \(address) does not decompress")
     }
     cache.add(bytes, key)
     return bytes
+  }
+
+  /// A block as it is stored, in memory: nothing waits for the disk page by page.
+  private func storedBytes(_ block: StoredBlock, at address: UInt64, _ place: String) throws(StoreError) -> Bytes {
+    guard address <= superblock.bytesUsed, block.byteCount <= superblock.bytesUsed - address,
+      let stored = mapping.bytes(at: address, count: block.byteCount)
+    else { throw damaged(place, "its block at \(address) lies past the end of the image") }
+    do throws(Errno) {
+      // Files lie in one piece: the next block is the next to be asked for.
+      try mapping.populate(address..<(address + block.byteCount), ahead: 8 * UInt64(superblock.blockSize))
+    } catch {
+      throw .system(operation: "read", path: path, error)
+    }
+    return stored
   }
 
   /// The tail of a file whose last part lies in a fragment block with those of others.

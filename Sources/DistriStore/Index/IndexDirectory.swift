@@ -81,7 +81,11 @@ extension LocalStore {
   ) throws(StoreError) -> PackageIndex {
     let directory = IndexDirectory(self)
     let name = IndexDirectory.fileName(of: package)
-    if let file = directory.map(name), let index = PackageIndex(file, of: identity) { return index }
+    if let file = directory.map(name) {
+      // All of it is about to be checked.
+      file.prefetch()
+      if let index = PackageIndex(file, of: identity) { return index }
+    }
     let path = path.appending("\(package).squashfs")
     let bytes = try PackageIndexBuilder.bytes(of: try PackageImage(mapping, path: path), identity)
     if directory.write(name, bytes), let file = directory.map(name), let index = PackageIndex(file, of: identity) { return index }

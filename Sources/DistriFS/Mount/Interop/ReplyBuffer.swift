@@ -53,9 +53,11 @@ public struct ReplyBuffer: ~Copyable {
 
   /// Appends a range of a mapped file. It is made resident first: the kernel copies it without waiting for the disk, and a disk that
   /// fails is this error.
-  package mutating func append(_ file: MappedFile, _ range: Range<UInt64>) throws(Errno) {
+  ///
+  /// - Parameter ahead: so many bytes behind the range are about to be wanted, too.
+  package mutating func append(_ file: MappedFile, _ range: Range<UInt64>, ahead: UInt64 = 0) throws(Errno) {
     if range.isEmpty { return }
-    try file.populate(range)
+    try file.populate(range, ahead: ahead)
     segments.append(.mapped(file, range))
     byteCount += Int(range.upperBound - range.lowerBound)
   }

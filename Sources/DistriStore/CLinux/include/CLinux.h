@@ -59,6 +59,12 @@ int clinux_guard_has_faulted(int mapping);
 /// Takes a mapping out of the table, before it is unmapped. -1 is none.
 void clinux_guard_remove(int mapping);
 
+/// madvise(2) with MADV_WILLNEED: starts to read the range, and exactly that.
+int clinux_will_need(const void *address, size_t length);
+
+/// madvise(2) with MADV_RANDOM: a page that is touched brings no others along.
+int clinux_random_access(const void *address, size_t length);
+
 /// makedev(3), major(3), minor(3): macros in glibc.
 uint64_t clinux_makedev(uint32_t major, uint32_t minor);
 uint32_t clinux_major(uint64_t device);

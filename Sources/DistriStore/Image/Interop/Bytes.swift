@@ -84,12 +84,12 @@ func appendZeros(_ count: Int, to output: inout OutputRawSpan) {
 ///
 /// Sendable is right although it can be written: only its maker does that, before handing out `bytes(count:)`.
 @safe final class HeapBlock: @unchecked Sendable {
-  /// The memory; zeroed at first.
+  /// The memory; zeroed at first, unless its maker fills it.
   @unsafe let memory: UnsafeMutableRawBufferPointer
 
-  init(capacity: Int) {
+  init(capacity: Int, isZeroed: Bool = true) {
     unsafe memory = .allocate(byteCount: max(capacity, 1), alignment: 16)
-    unsafe memory.initializeMemory(as: UInt8.self, repeating: 0)
+    if isZeroed { unsafe memory.initializeMemory(as: UInt8.self, repeating: 0) }
   }
 
   deinit { unsafe memory.deallocate() }

@@ -24,11 +24,30 @@ final class DecompressorPool: Sendable {
     if compression == DecompressorPool.lzo {
       return LZO.decompress(input.array, limit: limit).map { Bytes($0) }
     }
-    guard let decompressor = idle.withLock({ $0.popLast() }) ?? Decompressor(compression, blockSize) else { return nil }
-    defer { idle.withLock { if $0.count < 8 { $0.append(decompressor) } } }
-    let block = HeapBlock(capacity: limit)
-    let count = decompressor.run(input, into: block, limit: limit)
+    let block = HeapBlock(capacity: limit, isZeroed: false)
+    let count = unsafe decompress(input, into: block.memory, limit: limit)
     return count > 0 && count <= limit ? block.bytes(count: count) : nil
+  }
+
+  /// Decompresses a whole block of so many bytes to the end of the output, which has room for it; false when it has another length.
+  func decompress(_ input: Bytes, appending count: Int, to output: inout OutputRawSpan) -> Bool {
+    if compression == DecompressorPool.lzo {
+      guard let bytes = decompress(input, limit: count), bytes.count == count else { return false }
+      bytes.append(0..<count, to: &output)
+      return true
+    }
+    return unsafe output.withUnsafeMutableBytes { buffer, initialized in
+      let rest = unsafe UnsafeMutableRawBufferPointer(rebasing: buffer[initialized...])
+      guard rest.count >= count, unsafe decompress(input, into: rest, limit: count) == count else { return false }
+      initialized += count
+      return true
+    }
+  }
+
+  private func decompress(_ input: Bytes, into output: UnsafeMutableRawBufferPointer, limit: Int) -> Int {
+    guard let decompressor = idle.withLock({ $0.popLast() }) ?? Decompressor(compression, blockSize) else { return 0 }
+    defer { idle.withLock { if $0.count < 8 { $0.append(decompressor) } } }
+    return unsafe decompressor.run(input, into: output, limit: limit)
   }
 }
 
@@ -51,10 +70,10 @@ final class DecompressorPool: Sendable {
 
   deinit { unsafe sqfs_destroy(object) }
 
-  func run(_ input: Bytes, into output: HeapBlock, limit: Int) -> Int {
+  func run(_ input: Bytes, into output: UnsafeMutableRawBufferPointer, limit: Int) -> Int {
     unsafe input.withUnsafeBytes { input in
       let source = unsafe input.baseAddress?.assumingMemoryBound(to: UInt8.self)
-      let target = unsafe output.memory.baseAddress?.assumingMemoryBound(to: UInt8.self)
+      let target = unsafe output.baseAddress?.assumingMemoryBound(to: UInt8.self)
       return Int(unsafe object.pointee.do_block(object, source, UInt32(input.count), target, UInt32(limit)))
     }
   }

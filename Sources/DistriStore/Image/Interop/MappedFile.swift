@@ -69,14 +69,28 @@ import SystemPackage
     unsafe UnsafeRawBufferPointer(start: start, count: Int(byteCount))
   }
 
+  /// Says that only ranges that are asked for by ``populate(_:ahead:)`` are to be read: elsewhere the kernel reads far around each page.
+  package func expectRandomAccess() {
+    if let start = unsafe start { _ = unsafe clinux_random_access(start, Int(byteCount)) }
+  }
+
+  /// Starts to read the whole file.
+  package func prefetch() {
+    if let start = unsafe start { _ = unsafe clinux_will_need(start, Int(byteCount)) }
+  }
+
   /// Makes the range, in bytes, resident, so that nothing that reads it now waits for the disk or is killed by a
   /// failing one.
   ///
+  /// - Parameter ahead: so many bytes behind the range are about to be wanted, too: they are read without waiting for them.
   /// - Throws: `EFAULT` or `EIO` where the file is shorter than when it was mapped or cannot be read.
-  package func populate(_ range: Range<UInt64>) throws(Errno) {
+  package func populate(_ range: Range<UInt64>, ahead: UInt64 = 0) throws(Errno) {
     guard range.upperBound <= byteCount, !hasFaulted, let start = unsafe start else { throw .ioError }
     let page: UInt64 = 4096
     let first = range.lowerBound & ~(page - 1)
+    // In one go: page by page, each would be waited for.
+    let end = min(byteCount, range.upperBound + ahead)
+    if end - first > page { _ = unsafe clinux_will_need(start + Int(first), Int(end - first)) }
     guard unsafe clinux_populate_read(start + Int(first), Int(range.upperBound - first)) == 0 else {
       throw Errno(rawValue: errno)
     }
