@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import ArgumentParser
+import Dispatch
 import FoundationEssentials
 import Glibc
 
@@ -41,7 +42,8 @@ public enum ToolMain {
             end(root, with: error)
           }
         }
-        while true { pause() }
+        // What is bound to the main actor runs here.
+        dispatchMain()
       }
       try command.run()
       exit(0)

@@ -141,6 +141,12 @@ import SystemPackage
     await context.ended.waitUninterrupted()
     await context.close()
     connection.unmount()
+    // Both lines to the kernel end now, not when the last reference goes: a question that was read and not answered, such as the one that
+    // woke us, could never end before, and would hold up the end of the process.
+    if let null = try? FileDescriptor.open("/dev/null", .readWrite, options: .closeOnExec) {
+      for line in unsafe [fuse_session_fd(handle), connection.descriptor.rawValue] { dup2(null.rawValue, line) }
+      try? null.close()
+    }
   }
 
   /// Threads wait in a read of the kernel's next request, and look only between requests whether it is over: so there must be one.
