@@ -115,18 +115,5 @@ extension MountTests {
         #expect(laws.violations == [])
       }
     }
-
-    @Test func `a union with a directory that the base does not have shows the plug-ins' entries there`() async throws {
-      let store = try TestStore()
-      try await store.add(Self.base, ["bin/app": "app", "out/lib/other": "other"])
-      try await makePlugin("p-amd64-1-1", ["p.so"], store)
-      try publish("p-amd64-1-1", store)
-      try await withView(store) { root in
-        let place = root.pushing(FilePath(Self.place))
-        #expect(target(place.appending("p.so")) == "../../../../p-amd64-1-1/out/lib/plugins/p.so")
-        let names = try await onThread { try TreeRecord.names(in: root.appending("app-amd64-1-1/out/lib")) }
-        #expect(names.sorted() == ["other", "plugins"])
-      }
-    }
   }
 }

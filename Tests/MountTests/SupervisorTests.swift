@@ -159,7 +159,9 @@ extension MountTests {
       #expect(try await onThread { try TreeRecord.bytes(of: intact) } == mount.files["b-amd64-1-1/out/lib/b11"])
       // An index, of whose package nobody has asked the rest yet.
       #expect(truncate(mount.store.path.appending(".index/b-amd64-1-1.index").string, 0) == 0)
-      let failure = #expect(throws: TreeRecord.Failure.self) { try TreeRecord.names(in: mount.root.appending("b-amd64-1-1/out/lib")) }
+      let failure = #expect(throws: TreeRecord.Failure.self) {
+        try TreeRecord.names(in: mount.root.appending("b-amd64-1-1/out/lib"))
+      }
       #expect(failure?.errno == EIO)
       #expect(try MountStatus(of: mount.root).problems.map(\.subject).sorted() == ["a-amd64-1-1", "b-amd64-1-1"])
       #expect(try await mount.supervision().server == server)

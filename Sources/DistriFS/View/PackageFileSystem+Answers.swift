@@ -53,11 +53,10 @@ extension PackageFileSystem {
   public func entries(
     of directory: NodeID, after cookie: UInt64, _ emit: (EntryName, Attributes, UInt64) -> Bool
   ) throws(FileSystemFailure) {
-    func counted(_ name: [UInt8], _ attributes: Attributes, _ cookie: UInt64) throws(FileSystemFailure) -> Bool {
-      guard let name = try? EntryName(name) else { throw .errno(.ioError) }
+    func counted(_ name: [UInt8], _ attributes: Attributes, _ cookie: UInt64) -> Bool {
       // Before the kernel hears of it.
       count(attributes.inode)
-      if emit(name, attributes, cookie) { return true }
+      if emit(EntryName(checked: name), attributes, cookie) { return true }
       forget(attributes.inode, lookups: 1)
       return false
     }
@@ -66,9 +65,12 @@ extension PackageFileSystem {
       case .directory(let exchange):
         for position in exchange.position(from: cookie &+ 1)..<exchange.count {
           let entry = exchange.entry(at: position)
-          if try !counted(exchange.name(of: entry), try attributes(of: entry, in: exchange, view), entry.hash) { return }
+          if !counted(exchange.name(of: entry), try attributes(of: entry, in: exchange, view), entry.hash) { return }
         }
       case .file(let package, let number):
+        if number == PackageIndex.root, cookie == 0 {
+          prefetcher.walkHasReached(package, in: view) { [store, keeper] in _ = try? $0.open(in: store, keeper) }
+        }
         try answer(package) { opened throws(FileSystemFailure) in
           let index = opened.index
           guard let node = index.node(number), node.kind == .directory else { throw .errno(.notDirectory) }
@@ -76,10 +78,10 @@ extension PackageFileSystem {
             let entry = index.entry(entryNumber)
             guard let attributes = try attributes(of: entry.node, index, package) else { continue }
             let name = index.names.array(entry.nameOffset, entry.nameLength)
-            if try !counted(name, attributes, UInt64(entryNumber - node.entries.lowerBound) + 1) { return }
+            if !counted(name, attributes, UInt64(entryNumber - node.entries.lowerBound) + 1) { return }
           }
           for link in view.unions.links[directory] ?? [] where link.cookie > cookie {
-            if try !counted(link.name.bytes, link.attributes, link.cookie) { return }
+            if !counted(link.name.bytes, link.attributes, link.cookie) { return }
           }
         }
       case .reserved: break
@@ -211,8 +213,11 @@ extension PackageFileSystem {
   }
 
   private func directory(_ number: UInt32, in view: View) throws(FileSystemFailure) -> ExchangeDirectory {
-    if let directory = view.directory(numbered: number) { return directory }
-    guard view.file?.isDamaged == true else { throw .errno(.staleNFSFileHandle) }
+    let directory = view.directory(numbered: number)
+    guard view.file?.isDamaged == true else {
+      if let directory { return directory }
+      throw .errno(.staleNFSFileHandle)
+    }
     // The next look makes the view anew.
     saver.schedule { [weak self] in try? self?.refresh(at: SystemCalls.now) }
     throw .errno(.ioError)

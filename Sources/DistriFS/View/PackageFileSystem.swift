@@ -23,6 +23,7 @@ public final class PackageFileSystem: LiveFileSystem {
   let following: Mutex<Following>
   let journal: NumberJournal?
   let saver = ViewSaver()
+  let prefetcher = Prefetcher()
 
   /// Which packages are shown.
   struct Selection: Sendable {

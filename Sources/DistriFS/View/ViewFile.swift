@@ -2,39 +2,35 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import DistriStore
-import Synchronization
 
-/// A view as a file: what a mount starts with, and what its next server goes on with. Mapped, never parsed.
+/// A view as a file: what a mount starts with, and what its next server goes on with. Mapped and checked by checksum, never parsed.
 ///
-/// Tables are checked when the file is opened, a directory's block on its first use. Format: `docs/formats.md`.
+/// Format: `docs/formats.md`.
 final class ViewFile: Sendable {
-  static let format = IndexFile.Format(magic: "distriVI", version: 1, sectionCount: 6)
-  private enum Section: Int { case packages, text, directories, blocks, claims, unions }
+  static let format = IndexFile.Format(magic: "distriVI", version: 2, sectionCount: 6)
+  private enum Section: Int, CaseIterable { case packages, text, directories, blocks, claims, unions }
   private static let packageByteCount = 96
-  private static let directoryByteCount = 24
+  private static let directoryByteCount = 16
   private static let unionByteCount = 20
 
   private let file: IndexFile
   private let directoryTable: IndexBytes
   private let blocks: IndexBytes
-  private let marks: TouchMarks
-  private let damaged = Atomic(false)
 
   /// Checks a mapped file; nil when it does not check, or shows other exchange directories.
   init?(_ mapping: MappedFile, sources: UInt64) {
     guard let file = IndexFile(mapping, Self.format), file.binding[3] == sources,
-      [Section.packages, .text, .directories, .unions].allSatisfy({ file.isIntact($0.rawValue) })
+      Section.allCases.allSatisfy({ file.isIntact($0.rawValue) })
     else { return nil }
     self.file = file
     directoryTable = file.section(Section.directories.rawValue)
     blocks = file.section(Section.blocks.rawValue)
-    marks = TouchMarks(count: directoryTable.count / Self.directoryByteCount)
   }
 
   /// The state of the store that it shows.
   var fingerprint: StoreScan.Fingerprint { .init(count: file.binding[0], sum: file.binding[1]) }
-  /// Whether a block has turned out not to be what was written.
-  var isDamaged: Bool { damaged.load(ordering: .relaxed) || file.mapping.hasFaulted }
+  /// Whether the file has become shorter, or its disk has failed, while it was mapped.
+  var isDamaged: Bool { file.mapping.hasFaulted }
 
   private var packageCount: Int { file.section(Section.packages.rawValue).count / Self.packageByteCount }
 
@@ -99,15 +95,7 @@ final class ViewFile: Sendable {
     }
     let record = low * Self.directoryByteCount
     guard low < count, directoryTable.u32(record) == number else { return nil }
-    let block = blocks.slice(Int(clamping: directoryTable.u64(record + 8)), Int(directoryTable.u32(record + 4)))
-    if !marks.isMarked(low) {
-      guard block.checksum == directoryTable.u64(record + 16) else {
-        damaged.store(true, ordering: .relaxed)
-        return nil
-      }
-      marks.mark(low)
-    }
-    return ExchangeDirectory(block)
+    return ExchangeDirectory(blocks.slice(Int(clamping: directoryTable.u64(record + 8)), Int(directoryTable.u32(record + 4))))
   }
 
   /// The bytes of a file that says what the view says. The same view gives the same bytes.
@@ -140,7 +128,6 @@ final class ViewFile: Sendable {
       directories.append(number: directory.number)
       directories.append(number: UInt32(directory.block.count))
       directories.append(number: UInt64(blocks.count))
-      directories.append(number: directory.block.checksum)
       blocks.append(directory.block, 0, directory.block.count)
     }
     for declaration in view.unions.declarations {

@@ -15,6 +15,9 @@ public struct EntryName: Sendable, Hashable, CustomStringConvertible {
     self.bytes = Array(bytes)
   }
 
+  /// For bytes that have been checked before, when an index was made of them.
+  package init(checked bytes: [UInt8]) { self.bytes = bytes }
+
   /// - Throws: as ``init(_:)-(Collection<UInt8>)``.
   public init(_ text: String) throws(StoreError) { try self.init(Array(text.utf8)) }
 

@@ -100,9 +100,9 @@ import SystemPackage
   func replyListing(
     of directory: NodeID, from offset: UInt64, byteCount: Int, _ fileSystem: any FileSystem
   ) throws(FileSystemFailure) {
-    var page = unsafe DirectoryPage(request: handle, byteCount: byteCount)
+    let page = unsafe DirectoryPage(request: handle, byteCount: byteCount)
     if offset < 1, !page.append(".", inode: directory, offset: 1) { return reply(error: .invalidArgument) }
-    if offset < 2, !page.append("..", inode: nil, offset: 2) { return reply(page.buffer) }
+    if offset < 2, !page.append("..", inode: nil, offset: 2) { return page.reply() }
     do throws(FileSystemFailure) {
       try fileSystem.entries(of: directory, after: offset > 2 ? offset - 2 : 0) { name, attributes, cookie in
         page.append(name.bytes, attributes, offset: cookie &+ 2)
@@ -111,56 +111,51 @@ import SystemPackage
       // What is on the page counts as looked up. The error comes back when the kernel asks for the next page.
       if page.isEmpty { throw error }
     }
-    reply(page.buffer)
+    page.reply()
   }
 }
 
 /// As long as the kernel can count: what changes is invalidated by name. Seconds.
 let withoutEnd: Double = 1e9
 
-/// The reply to READDIRPLUS, of a size that the kernel chose.
-@safe private struct DirectoryPage {
-  let request: fuse_req_t
-  private var bytes: [UInt8]
+/// The reply to READDIRPLUS, of a size that the kernel chose, in memory that is written once and sent as it is.
+@safe private final class DirectoryPage {
+  private let request: fuse_req_t
+  private let memory: UnsafeMutableRawBufferPointer
   private var count = 0
 
   init(request: fuse_req_t, byteCount: Int) {
     unsafe self.request = request
-    bytes = [UInt8](repeating: 0, count: min(byteCount, 1 << 20))
+    unsafe memory = .allocate(byteCount: min(max(byteCount, 1), 1 << 20), alignment: 8)
   }
+
+  deinit { unsafe memory.deallocate() }
 
   var isEmpty: Bool { count == 0 }
 
-  var buffer: ReplyBuffer {
-    var buffer = ReplyBuffer()
-    buffer.append(Array(bytes[..<count]))
-    return buffer
-  }
+  func reply() { _ = unsafe fuse_reply_buf(request, memory.baseAddress?.assumingMemoryBound(to: CChar.self), count) }
 
   /// An entry that the kernel looks up when it is asked for it.
-  mutating func append(_ name: String, inode: NodeID?, offset: UInt64) -> Bool {
+  func append(_ name: String, inode: NodeID?, offset: UInt64) -> Bool {
     var entry = fuse_entry_param()
     entry.attr.st_ino = ino_t(inode?.number ?? 0xffff_ffff)
     entry.attr.st_mode = S_IFDIR
     return append(Array(name.utf8), &entry, offset: offset)
   }
 
-  mutating func append(_ name: [UInt8], _ attributes: Attributes, offset: UInt64) -> Bool {
+  func append(_ name: [UInt8], _ attributes: Attributes, offset: UInt64) -> Bool {
     var entry = fuse_entry_param(attributes)
     return append(name, &entry, offset: offset)
   }
 
-  private mutating func append(_ name: [UInt8], _ entry: inout fuse_entry_param, offset: UInt64) -> Bool {
-    let request = unsafe request
-    let used = count
-    let room = bytes.count - used
-    let terminated = name + [0]
-    let needed = unsafe bytes.withUnsafeMutableBytes { page in
-      unsafe terminated.withUnsafeBytes { name in
-        unsafe fuse_add_direntry_plus(
-          request, page.baseAddress.map { unsafe ($0 + used).assumingMemoryBound(to: CChar.self) }, room,
-          name.baseAddress?.assumingMemoryBound(to: CChar.self), &entry, off_t(truncatingIfNeeded: offset))
-      }
+  private func append(_ name: [UInt8], _ entry: inout fuse_entry_param, offset: UInt64) -> Bool {
+    let room = unsafe memory.count - count
+    let needed = unsafe withUnsafeTemporaryAllocation(of: CChar.self, capacity: name.count + 1) { text in
+      for (index, byte) in name.enumerated() { unsafe text[index] = CChar(bitPattern: byte) }
+      unsafe text[name.count] = 0
+      return unsafe fuse_add_direntry_plus(
+        request, memory.baseAddress.map { unsafe ($0 + count).assumingMemoryBound(to: CChar.self) }, room, text.baseAddress, &entry,
+        off_t(truncatingIfNeeded: offset))
     }
     guard needed <= room else { return false }
     count += needed

@@ -143,8 +143,9 @@ import SystemPackage
     connection.unmount()
     // Both lines to the kernel end now, not when the last reference goes: a question that was read and not answered, such as the one that
     // woke us, could never end before, and would hold up the end of the process.
-    if let null = try? FileDescriptor.open("/dev/null", .readWrite, options: .closeOnExec) {
-      for line in unsafe [fuse_session_fd(handle), connection.descriptor.rawValue] { dup2(null.rawValue, line) }
+    if let null = try? FileDescriptor.open(FilePath("/dev/null"), .readWrite, options: .closeOnExec) {
+      let lines = unsafe [fuse_session_fd(handle), connection.descriptor.rawValue]
+      for line in lines { dup2(null.rawValue, line) }
       try? null.close()
     }
   }

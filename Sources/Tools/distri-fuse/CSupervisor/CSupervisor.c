@@ -5,11 +5,13 @@
 #include "CSupervisor.h"
 
 #include <errno.h>
+#include <link.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -271,4 +273,30 @@ void csupervisor_close_others(const int *kept, size_t count) {
   }
   close_range(next, ~0U, 0);
   free(sorted);
+}
+
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ 22
+#endif
+
+static int stay_resident(struct dl_phdr_info *object, size_t size, void *data) {
+  (void)size;
+  int *is_library = data;
+  uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE) - 1;
+  for (int index = 0; index < object->dlpi_phnum; index++) {
+    const ElfW(Phdr) *segment = &object->dlpi_phdr[index];
+    // Of libraries the code only: some hold megabytes of tables that we never look at. What can be written is memory of our own already.
+    if (segment->p_type != PT_LOAD || (segment->p_flags & PF_W) || (*is_library && !(segment->p_flags & PF_X))) continue;
+    uintptr_t start = (object->dlpi_addr + segment->p_vaddr) & ~page;
+    uintptr_t end = (object->dlpi_addr + segment->p_vaddr + segment->p_memsz + page) & ~page;
+    if (mlock((void *)start, end - start) != 0) madvise((void *)start, end - start, MADV_POPULATE_READ);
+  }
+  *is_library = 1;
+  return 0;
+}
+
+void csupervisor_stay_resident(void) {
+  // The program itself is the first object.
+  int is_library = 0;
+  dl_iterate_phdr(stay_resident, &is_library);
 }

@@ -82,6 +82,8 @@ struct MountCommand: ParsableCommand {
     let manager = ServiceManager()
     let readiness = readiness.map(FileDescriptor.init(rawValue:))
     let isDetached = !foreground || readiness != nil
+    // Who waits for the end of a pipe or socket that we have inherited must not wait for us.
+    if foreground, let readiness { ProcessCalls.closeOthers(than: [readiness]) }
     let recipe = takeOver == nil ? try makeRecipe() : nil
     func serve(_ ready: () throws -> Void) throws {
       let supervisor = try start(recipe, isDetached: isDetached, manager)

@@ -40,6 +40,8 @@ struct Server: Sendable {
       try DistriFS.serve(view, on: connection, takingOver: isTakingOver, record: record) {
         if isDetached { ProcessCalls.detach([.standardError]) }
         try? channel.send(Message(.serving))
+        // In the background: nobody waits for that.
+        try? ProcessCalls.detachThread { ProcessCalls.stayResident() }
       }
       exit(0)
     } catch {

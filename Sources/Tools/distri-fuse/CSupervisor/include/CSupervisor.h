@@ -51,4 +51,8 @@ int csupervisor_notify(const char *path, const char *text);
 /// Closes all descriptors above 2 but those of the list.
 void csupervisor_close_others(const int *kept, size_t count);
 
+/// Locks this program and the code of its libraries in memory, or at least reads them in: what serves the files of programs must not wait
+/// for a disk itself, let alone for its own mount.
+void csupervisor_stay_resident(void);
+
 #endif

@@ -83,6 +83,9 @@ enum ProcessCalls {
     if null.rawValue > 2 { try? null.close() }
   }
 
+  /// Keeps this program in memory.
+  static func stayResident() { csupervisor_stay_resident() }
+
   /// Closes all descriptors above 2 but these.
   static func closeOthers(than kept: [FileDescriptor]) {
     csupervisor_close_others(kept.map(\.rawValue), kept.count)
