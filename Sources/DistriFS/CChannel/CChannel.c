@@ -9,6 +9,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 // linux/fuse.h of Debian 12 is older than RESEND.
@@ -191,6 +192,25 @@ static int admit(struct cchannel *channel, int descriptor, const struct in_heade
   return 0;
 }
 
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define HAS_THREAD_SANITIZER 1
+#endif
+#endif
+
+/// libfuse ends its threads by pthread_cancel while they are here. ThreadSanitizer's own read(2) does not survive that, the system call does.
+static ssize_t wait_for_request(int descriptor, void *buffer, size_t length) {
+#ifdef HAS_THREAD_SANITIZER
+  int type;
+  pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, &type);
+  ssize_t count = syscall(SYS_read, descriptor, buffer, length);
+  pthread_setcanceltype(type, NULL);
+  return count;
+#else
+  return read(descriptor, buffer, length);
+#endif
+}
+
 ssize_t cchannel_read(int descriptor, void *buffer, size_t length, void *data) {
   struct cchannel *channel = data;
   for (;;) {
@@ -198,7 +218,7 @@ ssize_t cchannel_read(int descriptor, void *buffer, size_t length, void *data) {
     // A process that is killed while the kernel copies to a page that is not there costs that request an EIO. Requests are short: no
     // file is ever written.
     for (size_t offset = 0; offset < length && offset < 65536; offset += 4096) ((volatile char *)buffer)[offset] = 0;
-    ssize_t count = read(descriptor, buffer, length);
+    ssize_t count = wait_for_request(descriptor, buffer, length);
     if (count < (ssize_t)sizeof(struct in_header)) return count;
     if (admit(channel, descriptor, buffer)) return count;
   }

@@ -16,13 +16,16 @@ struct ExchangeDirectory: Sendable {
   /// Of entries.
   let count: Int
   private let claimStart: Int
+  private let claimCount: Int
   private let textStart: Int
 
   init(_ block: IndexBytes) {
     self.block = block
-    count = Int(block.u32(4))
+    // Never more than there is room for, whatever the block says.
+    count = min(Int(block.u32(4)), max(0, block.count - Self.headerByteCount) / Self.entryByteCount)
     claimStart = Self.headerByteCount + count * Self.entryByteCount
-    textStart = claimStart + Int(block.u32(20)) * Self.claimByteCount
+    claimCount = min(Int(block.u32(20)), max(0, block.count - claimStart) / Self.claimByteCount)
+    textStart = claimStart + claimCount * Self.claimByteCount
   }
 
   /// What stands behind a name.
@@ -74,10 +77,10 @@ struct ExchangeDirectory: Sendable {
   /// An entry by its position.
   func entry(at index: Int) -> Entry {
     let offset = Self.headerByteCount + index * Self.entryByteCount
-    let first = Int(block.u32(offset + 12))
+    let first = min(Int(block.u32(offset + 12)), claimCount)
     return Entry(
       hash: block.u64(offset), nameOffset: Int(block.u32(offset + 8)), nameLength: Int(block.u16(offset + 24)),
-      claims: first..<(first + Int(block.u32(offset + 16))),
+      claims: first..<min(claimCount, first + Int(block.u32(offset + 16))),
       kind: Kind(rawValue: UInt8(truncatingIfNeeded: block.u16(offset + 26))) ?? .link,
       detail: block.u32(offset + 20))
   }

@@ -108,9 +108,7 @@ extension PackageFileSystem {
         let start = run.lowerBound + offset
         do throws(Errno) {
           let end = start + min(UInt64(count), run.upperBound - start)
-          // The kernel asks for so much only when a file is read from one end to the other.
-          let ahead = count >= Self.sequentialByteCount ? min(2 * UInt64(count), run.upperBound - end) : 0
-          try reply.append(opened.mapping, start..<end, ahead: ahead)
+          try reply.append(opened.mapping, start..<end, ahead: Self.readAhead(count, at: end, in: run))
         } catch {
           throw .system(operation: "read", path: store.path.appending("\(package.description).squashfs"), error)
         }
@@ -156,7 +154,13 @@ extension PackageFileSystem {
     }
   }
 
-  private static let sequentialByteCount = 512 << 10
+  /// How many bytes behind a read are likely to be wanted next.
+  private static func readAhead(_ count: Int, at end: UInt64, in run: Range<UInt64>) -> UInt64 {
+    // Small files lie side by side in the image, and are read side by side.
+    if run.upperBound - run.lowerBound <= 64 << 10 { return 256 << 10 }
+    // The kernel asks for so much only when a file is read from one end to the other.
+    return count >= 512 << 10 ? min(2 * UInt64(count), run.upperBound - end) : 0
+  }
 
   /// At most as long as the kernel takes, 64 KiB.
   private var status: [UInt8] {

@@ -36,7 +36,8 @@ extension ViewBuilder {
       visits.append(Visit(node: node, directory: number, path: source.name.bytes, source: source.source.bytes, depth: 0))
     }
     var next = 0
-    while next < visits.count {
+    // An image's directories are listed once each; an index that says otherwise is not one of ours.
+    while next < visits.count, next <= Int(index.nodeCount) + sources.count {
       let visit = visits[next]
       next += 1
       for entryNumber in visit.node.entries {

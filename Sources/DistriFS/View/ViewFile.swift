@@ -13,6 +13,9 @@ final class ViewFile: Sendable {
   private static let directoryByteCount = 16
   private static let unionByteCount = 20
 
+  /// When so many packages have come and gone, numbers begin anew with the next mount.
+  private static let packageNumberLimit: UInt64 = 1 << 22
+
   private let file: IndexFile
   private let directoryTable: IndexBytes
   private let blocks: IndexBytes
@@ -20,7 +23,7 @@ final class ViewFile: Sendable {
   /// Checks a mapped file; nil when it does not check, or shows other exchange directories.
   init?(_ mapping: MappedFile, sources: UInt64) {
     guard let file = IndexFile(mapping, Self.format), file.binding[3] == sources,
-      Section.allCases.allSatisfy({ file.isIntact($0.rawValue) })
+      file.binding[2] >> 32 <= Self.packageNumberLimit, Section.allCases.allSatisfy({ file.isIntact($0.rawValue) })
     else { return nil }
     self.file = file
     directoryTable = file.section(Section.directories.rawValue)
@@ -45,7 +48,7 @@ final class ViewFile: Sendable {
     for index in 0..<packageCount {
       let record = index * Self.packageByteCount
       let number = Int(table.u32(record))
-      guard number < NodeCodec.packageLimit else { continue }
+      guard number > 0, number < Self.packageNumberLimit else { continue }
       while slots.count <= number { slots.append(nil) }
       let flags = table.u32(record + 12)
       let identity = ImageIdentity(

@@ -8,7 +8,7 @@ import SystemPackage
 /// Files are numbered from 0, the root, so that a number means the same each time the same image is indexed; names of one file that is
 /// hard-linked share one. All methods may be called from any thread. Format: `docs/formats.md`.
 package final class PackageIndex: Sendable {
-  static let format = IndexFile.Format(magic: "distriPI", version: 1, sectionCount: 4)
+  package static let format = IndexFile.Format(magic: "distriPI", version: 1, sectionCount: 4)
   static let nodeByteCount = 56
   static let entryByteCount = 16
 
@@ -96,10 +96,14 @@ package final class PackageIndex: Sendable {
   package func node(_ number: UInt32) -> Node? {
     guard number < nodeCount else { return nil }
     let offset = Int(number) * Self.nodeByteCount
+    let isDirectory = nodes.u32(offset) & 0o170000 == PackageImage.Kind.directory.modeBits
+    // Never past the entries that are there, whatever the index says.
+    let entryCount = UInt64(entries.count / Self.entryByteCount)
+    let rest = isDirectory ? entryCount - min(entryCount, nodes.u64(offset + 32)) : UInt64(UInt32.max)
     return Node(
       mode: nodes.u32(offset), userID: nodes.u32(offset + 4), groupID: nodes.u32(offset + 8), linkCount: nodes.u32(offset + 12),
       byteCount: nodes.u64(offset + 16), modificationTime: Int64(nodes.u32(offset + 24)), attributeOffset: nodes.u32(offset + 28),
-      detail: nodes.u64(offset + 32), length: nodes.u32(offset + 40),
+      detail: nodes.u64(offset + 32), length: UInt32(min(rest, UInt64(nodes.u32(offset + 40)))),
       image: PackageImage.Node(reference: nodes.u64(offset + 48)))
   }
 
@@ -142,7 +146,8 @@ package final class PackageIndex: Sendable {
     var result: [ExtendedAttribute] = []
     let count = attributes.u32(offset)
     offset += 4
-    for _ in 0..<count where offset < attributes.count {
+    for _ in 0..<count {
+      if offset >= attributes.count { break }
       let (nameLength, valueLength) = (Int(attributes.u16(offset)), Int(attributes.u32(offset + 2)))
       let name = attributes.array(offset + 6, nameLength)
       result.append(ExtendedAttribute(name: name, value: attributes.array(offset + 6 + nameLength, valueLength)))
