@@ -172,6 +172,20 @@ private final class TestKeeper: DescriptorKeeper {
     #expect(!next.names.contains("image/1/a-amd64-1-1"))
   }
 
+  @Test func `a selection is shown by the next server although its packages have gone from the store`() async throws {
+    let store = try TestStore()
+    for name in ["a", "b"] { try await store.add("\(name)-amd64-1-1", ["bin/\(name)": name]) }
+    let only = [try PackageID(parsing: "a-amd64-1-1")]
+    let keeper = TestKeeper()
+    let first = try PackageFileSystem(store: store.local, only: only, keeper: keeper)
+    let before = try numbers(first)
+    #expect(before["/bin/b"] == nil)
+    try store.remove("a-amd64-1-1")
+    let second = try PackageFileSystem(store: store.local, only: only, keeper: TestKeeper(after: keeper))
+    #expect(try numbers(second) == before)
+    #expect(try contents(node("a-amd64-1-1/bin/a", in: second), in: second) == "a")
+  }
+
   @Test func `plug-ins of other packages appear in the directory of their base`() async throws {
     let store = try TestStore()
     try await store.add("base-amd64-1-1", ["out/lib/plugins/own": "own"])

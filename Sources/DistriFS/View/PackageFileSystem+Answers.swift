@@ -57,7 +57,8 @@ extension PackageFileSystem {
       // Before the kernel hears of it.
       count(attributes.inode)
       if emit(EntryName(checked: name), attributes, cookie) { return true }
-      forget(attributes.inode, lookups: 1)
+      // Not `forget`, which may replace the view that is in use here.
+      if let number = NodeCodec.packageNumber(of: attributes.inode) { _ = references.subtract(1, from: number) }
       return false
     }
     try current.withValue { view throws(FileSystemFailure) in
