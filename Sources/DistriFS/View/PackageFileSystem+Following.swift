@@ -147,14 +147,15 @@ extension PackageFileSystem {
     else { return }
     if isWritten { sweep(directory, view) }
     following.withLock { following in
-      // Only what the kernel has heard of may be kept for the next server.
-      guard current.value === view else { return saveSoon() }
+      // The kernel has heard of all that is in the file; only such a state may be kept for the next server.
+      let now = current.value
       if let keeper {
         keeper.keep(descriptor, as: ViewSaver.keeperName)
-        following.isKept = true
-        journal?.clear()
+        following.isKept = now === view
+        if now === view { journal?.clear() }
       }
-      current.replace(by: view.with(file: file))
+      current.replace(by: now.with(file, writtenOf: view))
+      if now !== view { saveSoon() }
     }
   }
 

@@ -82,10 +82,21 @@ public final class View: Sendable {
     return package(numbered: entry.detail)
   }
 
-  /// The view with other packages, or another file that says the same.
-  func with(slots: [Slot?]? = nil, file: ViewFile? = nil, unions: RuntimeUnions? = nil) -> View {
+  /// The view on top of a file that was written of an earlier one: only what has changed since then lies beside it.
+  func with(_ file: ViewFile, writtenOf earlier: View) -> View {
+    let rest = changed.filter { number, directory in
+      guard let before = earlier.changed[number] else { return true }
+      if let directory, let before { return !directory.block.isSameMemory(as: before.block) }
+      return directory != nil || before != nil
+    }
+    return View(
+      file: file, changed: rest, slots: slots, unions: unions, nextPackage: nextPackage, nextDirectory: nextDirectory)
+  }
+
+  /// The view with other packages or unions.
+  func with(slots: [Slot?]? = nil, unions: RuntimeUnions? = nil) -> View {
     View(
-      file: file ?? self.file, changed: file == nil ? changed : [:], slots: slots ?? self.slots, unions: unions ?? self.unions,
+      file: file, changed: changed, slots: slots ?? self.slots, unions: unions ?? self.unions,
       nextPackage: nextPackage, nextDirectory: nextDirectory)
   }
 

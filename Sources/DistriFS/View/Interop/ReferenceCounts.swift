@@ -15,8 +15,8 @@ import SystemPackage
 @safe final class ReferenceCounts: @unchecked Sendable {
   /// The name under which the memory is kept.
   static let keeperName = "references"
-  /// Packages of higher numbers are not counted, and kept to the end.
-  private static let limit: UInt32 = 1 << 20
+  /// Packages of higher numbers are not counted, and kept to the end. The memory is there only as far as it is used.
+  private static let limit: UInt32 = 1 << 24
 
   private let counts: UnsafeMutablePointer<Atomic<Int64>>
 

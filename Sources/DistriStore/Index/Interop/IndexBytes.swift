@@ -79,6 +79,9 @@ import Glibc
     }
   }
 
+  /// Whether it is the same memory, so that a look at the bytes is not needed.
+  package func isSameMemory(as other: IndexBytes) -> Bool { unsafe start == other.start && count == other.count }
+
   /// A checksum of all bytes: finds what storage loses, not what an attacker forges.
   package var checksum: UInt64 { unsafe withUnsafeBytes(0, count) { unsafe mix($0) } }
 }
