@@ -45,7 +45,8 @@ func names(in directory: FilePath) throws -> [String] {
     #expect(try SampleTree.contents(of: try store.image(of: nano)) == Array("image".utf8))
     #expect(
       try names(in: store.path) == [
-        ".staging", ".staging/lock", "nano-amd64-7.2-3.meta.textproto", "nano-amd64-7.2-3.squashfs", "nano-amd64.meta.textproto",
+        ".index", ".index/nano-amd64-7.2-3.index", ".staging", ".staging/lock", "nano-amd64-7.2-3.meta.textproto",
+        "nano-amd64-7.2-3.squashfs", "nano-amd64.meta.textproto",
       ])
     #expect(try store.defects().isEmpty)
   }
@@ -137,7 +138,8 @@ func names(in directory: FilePath) throws -> [String] {
     try await store.remove(try store.packages().filter { $0.architecture == .amd64 })
     #expect(
       try names(in: store.path) == [
-        ".staging", ".staging/lock", "a-i686-9-99.meta.textproto", "a-i686-9-99.squashfs", "a-i686.meta.textproto",
+        ".index", ".index/a-i686-9-99.index", ".staging", ".staging/lock", "a-i686-9-99.meta.textproto", "a-i686-9-99.squashfs",
+        "a-i686.meta.textproto",
       ])
     await #expect(throws: StoreError.notFound("a-amd64-9-9")) { try await store.remove([PackageID(parsing: "a-amd64-9-9")]) }
   }
@@ -171,7 +173,7 @@ func names(in directory: FilePath) throws -> [String] {
     try await add(["a-amd64-1-1": "a"], to: store)
     try await shell(
       """
-      : > lonely-amd64-1-1.squashfs; : > orphan-amd64-1-1.meta.textproto; : > nonsense.squashfs; : > README; mkdir debug .index
+      : > lonely-amd64-1-1.squashfs; : > orphan-amd64-1-1.meta.textproto; : > nonsense.squashfs; : > README; mkdir -p debug .index
       : > a-amd64-1-1.squashfs.gz; : > x-amd64-1-1.squashfs.squashfs; : > $'\\xff-amd64-1-1.squashfs'; echo '}' > a-amd64-1-1.meta.textproto
       """, in: folder.path)
     #expect(try store.packages().map(\.description) == ["a-amd64-1-1"])

@@ -46,6 +46,29 @@ package struct IndexDirectory: Sendable {
     }
   }
 
+  /// Makes the index of an image that is being staged, beside it.
+  static func makeIndex(of package: PackageID, in area: DirectoryHandle) throws {
+    let image = try area.open(try EntryName(package.imageFileName), openForReadingWithoutBlocking)
+    let identity = try ImageIdentity(of: image.descriptor)
+    let path = area.path.appending(package.imageFileName)
+    let bytes = try PackageIndexBuilder.bytes(of: try PackageImage(descriptor: image.descriptor, path: path), identity)
+    let file = try area.open(try EntryName(fileName(of: package.description)), createNewForWriting, mode: 0o644)
+    try file.descriptor.writeAll(bytes)
+  }
+
+  /// Moves an index from where it was staged to its place, if there is one.
+  static func move(indexOf package: PackageID, from area: DirectoryHandle, to store: DirectoryHandle) {
+    do {
+      let name = try EntryName(fileName(of: package.description))
+      guard try area.status(of: name) != nil else { return }
+      let own = try EntryName(".index")
+      if try store.status(of: own) == nil { try store.makeDirectory(own, permissions: 0o755) }
+      try area.rename(name, to: try store.openDirectory(beneath: TreePath(components: [own])), as: name)
+    } catch {
+      // It is made again when it is wanted.
+    }
+  }
+
   /// Removes a file, if it is there.
   package func remove(_ name: String) {
     guard let directory = try? DirectoryHandle(opening: path), let name = try? EntryName(name) else { return }
@@ -60,15 +83,6 @@ package struct IndexDirectory: Sendable {
 }
 
 extension LocalStore {
-  /// Makes the index of an image that is about to be moved into the store.
-  func makeIndex(of package: PackageID, at path: FilePath) throws {
-    let file = try OwnedDescriptor(reading: path)
-    let identity = try ImageIdentity(of: file.descriptor)
-    let image = try PackageImage(descriptor: file.descriptor, path: path)
-    let bytes = try PackageIndexBuilder.bytes(of: image, identity)
-    IndexDirectory(self).write(IndexDirectory.fileName(of: package.description), bytes)
-  }
-
   /// The index of an image: the one that is there, or one made now, kept for the next time where the store can be written.
   ///
   /// - Parameters:

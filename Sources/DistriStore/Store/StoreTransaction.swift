@@ -27,7 +27,7 @@ extension LocalStore {
       try Task.checkCancellation()
       let staged = try await blocking { try StagedPackages(checking: handle) }
       // The view's index is made while the disk is busy with the rest.
-      async let indexed: Void = makeIndexes(of: staged.images, in: handle.path)
+      async let indexed: Void = makeIndexes(of: staged.images, in: handle)
       try await synchronize(staged.fileNames, in: handle)
       await indexed
       let lock = try await writer.lock(patience: patience)
@@ -69,10 +69,11 @@ extension LocalStore {
     lock.release()
   }
 
-  /// An index is derived: where it cannot be made, whoever shows the package makes it, or names the damage.
-  private func makeIndexes(of packages: Set<PackageID>, in area: FilePath) async {
+  /// Into the area, from where they move with their images. An index is derived: where it cannot be made, whoever shows the package makes it,
+  /// or names the damage.
+  private func makeIndexes(of packages: Set<PackageID>, in area: DirectoryHandle) async {
     _ = try? await blocking {
-      for package in packages.sorted() { try? makeIndex(of: package, at: area.appending(package.imageFileName)) }
+      for package in packages.sorted() { try? IndexDirectory.makeIndex(of: package, in: area) }
     }
   }
 
@@ -168,6 +169,7 @@ struct StoreWriter: Sendable {
 
   private func finishCommit(_ area: DirectoryHandle) throws(StoreError) {
     let staged = StagedPackages(names: try area.names())
+    for package in staged.images.sorted() { IndexDirectory.move(indexOf: package, from: area, to: store) }
     for package in staged.metadata.sorted() { try move(package.metadataFileName, from: area, to: store) }
     for package in staged.images.sorted() { try move(package.imageFileName, from: area, to: store) }
   }
