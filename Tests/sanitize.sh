@@ -5,7 +5,8 @@
 # sanitize.sh [SWIFT [JOBS [SANITIZER…]]]: the mount's tests, libraries and tools alike, with ThreadSanitizer and AddressSanitizer.
 #
 # Each has a build of its own in .build-tsan and .build-asan, which takes about eight minutes on two cores the first time. That is why
-# `make test` does without.
+# `make test` does without. Tests of the supervisor are left out: it forks, which it only does while it has one thread, and ThreadSanitizer has
+# one of its own.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 swift=${1:-swift} jobs=${2:-$(nproc)}
