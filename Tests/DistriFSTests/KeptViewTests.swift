@@ -153,6 +153,28 @@ private final class TestKeeper: DescriptorKeeper {
     subscription.cancel()
   }
 
+  @Test func `what was shown after the view was kept, and has gone since, is reported by the next server`() async throws {
+    let store = try TestStore()
+    try await store.add("a-amd64-1-1", ["bin/a": "a"])
+    let keeper = TestKeeper()
+    let first = try PackageFileSystem(store: store.local, keeper: keeper)
+    try follow(first).0.cancel()
+    try await store.add("b-amd64-1-1", ["bin/b": "b"])
+    try first.refresh(at: 1)
+    let file = try node("b-amd64-1-1/bin/b", in: first)
+    let bin = try node("bin", in: first)
+    // The server is killed, and then the package goes.
+    try store.remove("b-amd64-1-1")
+    let second = try PackageFileSystem(store: store.local, keeper: TestKeeper(after: keeper))
+    let (subscription, changes) = try follow(second)
+    let deadline = ContinuousClock.now + .seconds(10)
+    while changes().isEmpty && ContinuousClock.now < deadline { await Task.yield() }
+    #expect(changes().isSuperset(of: [.entry(try EntryName("b-amd64-1-1"), in: .root), .entry(try EntryName("b"), in: bin)]))
+    #expect(second.view.packages.map(\.description) == ["a-amd64-1-1"])
+    #expect(try contents(file, in: second) == "b")
+    subscription.cancel()
+  }
+
   @Test func `files of a package that has gone are answered by the next server, until nobody uses them`() async throws {
     let store = try TestStore()
     try await store.add("a-amd64-1-1", ["bin/a": "a"])

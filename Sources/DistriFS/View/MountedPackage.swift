@@ -156,6 +156,20 @@ extension MountedPackage {
   }
 }
 
+extension MountedPackage {
+  /// All names in the package, as changes.
+  func names(of index: PackageIndex) -> [FileSystemChange] {
+    (0..<index.nodeCount).flatMap { number -> [FileSystemChange] in
+      guard let node = index.node(number), node.kind == .directory else { return [] }
+      let directory = NodeCodec.file(package: self.number, node: number)
+      return node.entries.map { entry in
+        let entry = index.entry(entry)
+        return .entry(EntryName(checked: index.names.array(entry.nameOffset, entry.nameLength)), in: directory)
+      }
+    }
+  }
+}
+
 /// What is open of a package.
 final class OpenedPackage: Sendable {
   let index: PackageIndex

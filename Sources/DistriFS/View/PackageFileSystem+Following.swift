@@ -39,6 +39,33 @@ extension PackageFileSystem {
       if !following.subscribers.isEmpty { following.unreported = [] }
     }
     if isNew { saveSoon() }
+    if current.withValue({ $0.hasLingering }) { forgetLingering(after: 1) }
+  }
+
+  /// Makes the kernel forget files of packages that have gone. It has forgotten all that nobody was using when they went; what somebody was in
+  /// the middle of stays known to it by name, for good, unless each name is forgotten, too.
+  ///
+  /// - Parameter seconds: until then, and twice as long each time until nothing is left.
+  private func forgetLingering(after seconds: Int) {
+    lingering.schedule(after: seconds) { [weak self] in
+      guard let self else { return }
+      let isDone = following.withLock { following in
+        let changes = self.current.value.lingering.flatMap { package in
+          package.openedIfUsed.map { package.names(of: $0.index) } ?? []
+        }
+        if !changes.isEmpty { for report in following.subscribers.values { report(changes) } }
+        self.dropUnused()
+        return following.subscribers.isEmpty || !self.current.withValue { $0.hasLingering }
+      }
+      if !isDone { forgetLingering(after: min(seconds * 2, 64)) }
+    }
+  }
+
+  /// The holder of the lock calls this.
+  private func dropUnused() {
+    let before = current.value
+    let after = Update(store, selection, sources, keeper, references).dropUnused(before)
+    if after !== before { current.replace(by: after) }
   }
 
   /// A view made from scratch when the file of the present one has turned out to be damaged: with new numbers, since the old ones are lost.
@@ -65,9 +92,9 @@ extension PackageFileSystem {
       let watcher = try StoreWatcher(store.path) { [self] event in
         switch event {
         case .start:
-          // Here, since somebody has to answer meanwhile.
+          // Here, since somebody has to answer meanwhile. At all files: one that was replaced may have the number of the old one.
           reportUnreported()
-          try? refreshIfDifferent()
+          try? refresh(looking: .atAll, at: SystemCalls.now)
         case .files(let names): try? refresh(looking: .atNames(names), at: SystemCalls.now)
         case .unknown: try? refresh(looking: .atAll, at: SystemCalls.now)
         }
@@ -84,14 +111,6 @@ extension PackageFileSystem {
       if following.unreported.isEmpty || following.subscribers.isEmpty { return }
       for report in following.subscribers.values { report(following.unreported) }
       following.unreported = []
-    }
-  }
-
-  private func refreshIfDifferent() throws(StoreError) {
-    let fingerprint = try StoreScan.fingerprint(of: store)
-    let isSame = following.withLock { $0.fingerprint == fingerprint }
-    if !isSame || current.withValue({ $0.shown.contains { $0.isDoubtful } }) {
-      try refresh(looking: .atNames([]), at: SystemCalls.now)
     }
   }
 
@@ -115,11 +134,7 @@ extension PackageFileSystem {
       !current.withValue({ $0.isShown(number) })
     else { return }
     // Not when somebody looks at the store, who may be waiting for this very thread: it is done at the end of the next look then.
-    following.withLockIfAvailable { _ in
-      let before = current.value
-      let after = Update(store, selection, sources, keeper, references).dropUnused(before)
-      if after !== before { current.replace(by: after) }
-    }
+    following.withLockIfAvailable { _ in dropUnused() }
   }
 
   // MARK: - Keeping the view

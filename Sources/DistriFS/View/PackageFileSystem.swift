@@ -23,6 +23,7 @@ public final class PackageFileSystem: LiveFileSystem {
   let following: Mutex<Following>
   let journal: NumberJournal?
   let saver = ViewSaver()
+  let lingering = ViewSaver()
   let prefetcher = Prefetcher()
 
   /// Which packages are shown.
@@ -70,25 +71,25 @@ public final class PackageFileSystem: LiveFileSystem {
     }
     journal = keeper.flatMap { NumberJournal($0) }
     var start = try Start(store, selection, self.sources, keeper)
+    if start.isInherited, let keeper { start.replay(store, self.sources, keeper) }
     let fingerprint = start.file == nil ? nil : try StoreScan.fingerprint(of: store)
-    var unreported: [FileSystemChange] = []
     if fingerprint == nil || fingerprint != start.file?.fingerprint || start.isInherited {
       let update = Update(store, selection, self.sources, keeper, references)
       let result = try update.run(
-        after: start.view, &start.numbering, looking: .atNames([]), at: start.file == nil ? nil : SystemCalls.now)
-      if start.isInherited { unreported = result.changes }
+        after: start.view, &start.numbering, looking: .atAll, at: start.file == nil ? nil : SystemCalls.now)
+      if start.isInherited { start.unreported += result.changes }
       start.view = result.view
       start.fingerprint = result.fingerprint
       journal?.append(start.numbering.takeNotes())
     }
-    if let packages {
+    if let packages, !start.isInherited {
       let there = Set(start.view.packages)
       for package in packages where package != own && !there.contains(package) { throw .notFound(package.description) }
     }
     current = SnapshotCell(start.view)
     following = Mutex(
       Following(
-        numbering: start.numbering, fingerprint: start.fingerprint ?? fingerprint ?? .init(), unreported: unreported,
+        numbering: start.numbering, fingerprint: start.fingerprint ?? fingerprint ?? .init(), unreported: start.unreported,
         isKept: start.isInherited && start.file != nil))
   }
 

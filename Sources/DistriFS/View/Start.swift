@@ -12,6 +12,8 @@ struct Start {
   /// Whether a server before has shown it to the kernel.
   var isInherited = false
   var fingerprint: StoreScan.Fingerprint?
+  /// What the kernel may not have heard of.
+  var unreported: [FileSystemChange] = []
 
   init(
     _ store: LocalStore, _ selection: PackageFileSystem.Selection, _ sources: [ExchangeSource], _ keeper: (any DescriptorKeeper)?
@@ -37,6 +39,28 @@ struct Start {
       view = ViewBuilder.emptyView(sources, &numbering)
     }
     if let keeper { view = view.with(slots: Self.lingering(view, keeper)) }
+  }
+
+  /// Shows what the server before may have shown after its view was kept: packages whose images it has left. What has gone since then is
+  /// found, and reported, by the look at the store that follows.
+  mutating func replay(_ store: LocalStore, _ sources: [ExchangeSource], _ keeper: any DescriptorKeeper) {
+    // Of several of one name, the last.
+    var latest: [[UInt8]: MountedPackage] = [:]
+    for package in view.lingering { latest[package.name.array] = package }
+    let arrivals = latest.values.sorted { $0.number < $1.number }.compactMap { package in
+      (try? package.open(in: store, keeper)).map { ViewBuilder.Arrival(package: package, index: $0.index) }
+    }
+    if arrivals.isEmpty { return }
+    let replaced = view.shown.filter { latest[$0.name.array] != nil }
+    let built = ViewBuilder.apply(
+      removing: replaced, adding: arrivals, to: view, sources: sources, at: SystemCalls.now, &numbering)
+    unreported += built.changes
+    var slots = view.slots
+    for package in replaced { slots[Int(package.number)]?.isShown = false }
+    for arrival in arrivals { slots[Int(arrival.package.number)]?.isShown = true }
+    view = View(
+      file: view.file, changed: view.changed.merging(built.changed) { $1 }, slots: slots, unions: view.unions,
+      nextPackage: numbering.nextPackage, nextDirectory: numbering.nextDirectory)
   }
 
   /// The view's packages, and those that have gone from the store but that programs still use.

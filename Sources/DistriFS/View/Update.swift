@@ -58,6 +58,9 @@ struct Update {
       } else if let found = scan.packages[key], isSame(package, found, extent) {
         known.insert(key)
         if isDoubtful(package) { again.append(package) }
+      } else if selection.only != nil {
+        // Shown by the server before, and asked for.
+        known.insert(key)
       } else {
         gone.append(package)
       }
@@ -66,23 +69,11 @@ struct Update {
     if before.package(named: reservedName) == nil, let own = selection.reserved, let number = numbering.package(reservedName, nil) {
       come.append(MountedPackage(number: number, name: IndexBytes(Array(own.description.utf8)), identity: nil))
     }
-    come += staying(before, scan)
     let opened = open(come + again)
     let added =
       come.map { ViewBuilder.Arrival(package: $0, index: opened[$0.number]) }
       + again.compactMap { package in opened[package.number].map { ViewBuilder.Arrival(package: package, index: $0) } }
     return result(after: before, gone, added, scan, &numbering, time)
-  }
-
-  /// Packages that were asked for, and of which the server before has left the images, though they have gone from the store since.
-  private func staying(_ view: View, _ scan: StoreScan) -> [MountedPackage] {
-    guard let only = selection.only else { return [] }
-    return view.slots.compactMap { slot in
-      guard let slot, !slot.isShown, scan.packages[slot.package.name.checksum]?.imageInode ?? 0 == 0, let id = try? slot.package.id,
-        only.contains(id)
-      else { return nil }
-      return slot.package
-    }
   }
 
   private var reservedName: [UInt8] { Array(selection.reserved?.description.utf8 ?? "".utf8) }

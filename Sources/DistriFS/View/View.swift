@@ -56,6 +56,11 @@ public final class View: Sendable {
   /// How many packages are shown.
   var shownCount: Int { slots.count { $0?.isShown == true } }
 
+  /// Packages that have gone, and whose files somebody uses.
+  var lingering: [MountedPackage] { slots.compactMap { $0?.isShown == false ? $0?.package : nil } }
+
+  var hasLingering: Bool { slots.contains { $0?.isShown == false } }
+
   var root: ExchangeDirectory? { directory(numbered: NodeCodec.rootDirectory) }
 
   func directory(numbered number: UInt32) -> ExchangeDirectory? {

@@ -6,13 +6,10 @@ import DistriStore
 import Synchronization
 import SystemPackage
 
-/// Writes views to the store's index directory, some time after they have changed.
+/// Puts off work that changes of the store bring about, such as writing the view to the store's index directory.
 final class ViewSaver: Sendable {
   /// The name under which the view's file is kept for the next server.
   static let keeperName = "view"
-  /// Changes come in bursts.
-  private static let delay = DispatchTimeInterval.seconds(1)
-
   private let queue = DispatchQueue(label: "distri.view")
   private let isScheduled = Mutex(false)
 
@@ -25,14 +22,14 @@ final class ViewSaver: Sendable {
   /// The file's name.
   static func fileName(_ sources: [ExchangeSource]) -> String { "view-\(String(digest(of: sources), radix: 16))" }
 
-  /// Calls the body soon, once for all calls until then.
-  func schedule(_ body: @escaping @Sendable () -> Void) {
+  /// Calls the body soon, since changes come in bursts: once for all calls until then.
+  func schedule(after seconds: Int = 1, _ body: @escaping @Sendable () -> Void) {
     let isFirst = isScheduled.withLock { isScheduled in
       defer { isScheduled = true }
       return !isScheduled
     }
     if !isFirst { return }
-    queue.asyncAfter(deadline: .now() + Self.delay) { [isScheduled = Weak(self)] in
+    queue.asyncAfter(deadline: .now() + .seconds(seconds)) { [isScheduled = Weak(self)] in
       isScheduled.saver?.isScheduled.withLock { $0 = false }
       body()
     }
