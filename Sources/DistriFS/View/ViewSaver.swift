@@ -29,14 +29,9 @@ final class ViewSaver: Sendable {
       return !isScheduled
     }
     if !isFirst { return }
-    queue.asyncAfter(deadline: .now() + .seconds(seconds)) { [isScheduled = Weak(self)] in
-      isScheduled.saver?.isScheduled.withLock { $0 = false }
+    queue.asyncAfter(deadline: .now() + .seconds(seconds)) { [weak self] in
+      self?.isScheduled.withLock { $0 = false }
       body()
     }
-  }
-
-  private struct Weak: Sendable {
-    weak let saver: ViewSaver?
-    init(_ saver: ViewSaver) { self.saver = saver }
   }
 }
