@@ -29,7 +29,9 @@ extension PackageFileSystem {
     if before.file?.isDamaged == true { before = try rebuilt(&following) }
     let update = Update(store, selection, sources, keeper, references)
     let result = try update.run(after: before, &following.numbering, looking: extent, at: time)
-    journal?.append(following.numbering.takeNotes())
+    // Taken in any case: without a keeper nobody needs them.
+    let notes = following.numbering.takeNotes()
+    journal?.append(notes)
     let isNew = result.view !== before || following.fingerprint != result.fingerprint
     following.fingerprint = result.fingerprint
     if result.view !== before { current.replace(by: result.view) }

@@ -80,7 +80,8 @@ public final class PackageFileSystem: LiveFileSystem {
       if start.isInherited { start.unreported += result.changes }
       start.view = result.view
       start.fingerprint = result.fingerprint
-      journal?.append(start.numbering.takeNotes())
+      let notes = start.numbering.takeNotes()
+      journal?.append(notes)
     }
     if let packages, !start.isInherited {
       let there = Set(start.view.packages)
