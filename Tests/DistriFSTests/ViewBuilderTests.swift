@@ -74,10 +74,9 @@ struct Sequence {
     let result = ViewBuilder.apply(
       removing: gone, adding: come, to: view, sources: ExchangeSource.packages, at: time, &numbering)
     var slots = view.slots
-    for package in gone { slots[Int(package.number)] = nil }
+    for package in gone { slots[package.number] = nil }
     for arrival in come {
-      while slots.count <= Int(arrival.package.number) { slots.append(nil) }
-      slots[Int(arrival.package.number)] = .init(package: arrival.package, isShown: true)
+      slots[arrival.package.number] = .init(package: arrival.package, isShown: true)
     }
     view = View(
       file: view.file, changed: view.changed.merging(result.changed) { $1 }, slots: slots, unions: .none,

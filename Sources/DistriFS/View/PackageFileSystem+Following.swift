@@ -78,7 +78,9 @@ extension PackageFileSystem {
     following.unreported += lost.shown.compactMap { package in (try? EntryName(package.name.array)).map { .entry($0, in: .root) } }
     following.unreported += sources.map { .entry($0.name, in: .root) }
     following.unreported.append(.directory(.root))
-    return view.with(slots: lost.slots.map { slot in slot.map { View.Slot(package: $0.package, isShown: false) } })
+    var slots = PackageSlots()
+    for slot in lost.slots { slots[slot.package.number] = View.Slot(package: slot.package, isShown: false) }
+    return view.with(slots: slots)
   }
 
   /// Follows the store until the subscription is cancelled.

@@ -135,10 +135,9 @@ public final class PackageFileSystem: LiveFileSystem {
   public var capacity: FileSystemCapacity {
     current.withValue { view in
       var capacity = FileSystemCapacity(byteCount: 0, fileCount: 0)
-      for slot in view.slots {
-        guard let slot, slot.isShown else { continue }
-        capacity.byteCount &+= slot.package.identity?.byteCount ?? 0
-        capacity.fileCount &+= UInt64(max(1, slot.package.summary.fileCount))
+      for package in view.shown {
+        capacity.byteCount &+= package.identity?.byteCount ?? 0
+        capacity.fileCount &+= UInt64(max(1, package.summary.fileCount))
       }
       return capacity
     }

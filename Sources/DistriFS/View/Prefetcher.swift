@@ -27,9 +27,9 @@ final class Prefetcher: Sendable {
   private static func packages(after package: MountedPackage, in view: View) -> [MountedPackage] {
     // Numbers are in the order of names, but for what came later.
     var result: [MountedPackage] = []
-    for slot in view.slots.dropFirst(Int(package.number) + 1) {
+    for slot in view.slots.from(package.number + 1) {
       if result.count == distance { break }
-      if let slot, slot.isShown { result.append(slot.package) }
+      if slot.isShown { result.append(slot.package) }
     }
     guard let root = view.root else { return result }
     let position = root.position(from: nameHash(package.name.array)) + 1

@@ -39,14 +39,13 @@ struct RuntimeUnions: Sendable {
   /// Reads the directories of all packages that take part.
   ///
   /// - Parameter open: opens a package; what cannot be opened takes no part.
-  init(declarations: [Declaration], of slots: [View.Slot?], open: (MountedPackage) -> OpenedPackage?) {
+  init(declarations: [Declaration], of slots: PackageSlots, open: (MountedPackage) -> OpenedPackage?) {
     self.declarations = declarations
     if declarations.isEmpty { return }
     var shown: [[UInt8]: MountedPackage] = [:]
-    for slot in slots { if let slot, slot.isShown { shown[slot.package.name.array] = slot.package } }
+    for slot in slots { if slot.isShown { shown[slot.package.name.array] = slot.package } }
     let ordered = declarations.compactMap { declaration -> (Declaration, PackageID, MountedPackage)? in
-      guard Int(declaration.package) < slots.count, let slot = slots[Int(declaration.package)], slot.isShown,
-        let id = try? slot.package.id
+      guard let slot = slots[declaration.package], slot.isShown, let id = try? slot.package.id
       else { return nil }
       return (declaration, id, slot.package)
     }.sorted {

@@ -56,25 +56,24 @@ struct Start {
       removing: replaced, adding: arrivals, to: view, sources: sources, at: SystemCalls.now, &numbering)
     unreported += built.changes
     var slots = view.slots
-    for package in replaced { slots[Int(package.number)]?.isShown = false }
-    for arrival in arrivals { slots[Int(arrival.package.number)]?.isShown = true }
+    for package in replaced { slots[package.number]?.isShown = false }
+    for arrival in arrivals { slots[arrival.package.number]?.isShown = true }
     view = View(
       file: view.file, changed: view.changed.merging(built.changed) { $1 }, slots: slots, unions: view.unions,
       nextPackage: numbering.nextPackage, nextDirectory: numbering.nextDirectory)
   }
 
   /// The view's packages, and those that have gone from the store but that programs still use.
-  private static func lingering(_ view: View, _ keeper: any DescriptorKeeper) -> [View.Slot?] {
+  private static func lingering(_ view: View, _ keeper: any DescriptorKeeper) -> PackageSlots {
     var slots = view.slots
     for (key, image) in keeper.inherited {
       let parts = key.split(separator: "/", maxSplits: 2).map(String.init)
       guard parts.count == 3, parts[0] == "image", let number = UInt32(parts[1]), number < NodeCodec.packageLimit, number > 0,
         let identity = try? ImageIdentity(of: image)
       else { continue }
-      while slots.count <= Int(number) { slots.append(nil) }
-      if slots[Int(number)] != nil { continue }
+      if slots[number] != nil { continue }
       let package = MountedPackage(number: number, name: IndexBytes(Array(parts[2].utf8)), identity: identity)
-      slots[Int(number)] = View.Slot(package: package, isShown: false)
+      slots[number] = View.Slot(package: package, isShown: false)
     }
     return slots
   }

@@ -49,9 +49,7 @@ struct Update {
     var known: Set<UInt64> = []
     var gone: [MountedPackage] = []
     var again: [MountedPackage] = []
-    for slot in before.slots {
-      guard let slot, slot.isShown else { continue }
-      let package = slot.package
+    for package in before.shown {
       let key = package.name.checksum
       if package.identity == nil {
         known.insert(key)
@@ -85,11 +83,9 @@ struct Update {
     if gone.isEmpty, added.isEmpty { return Result(view: dropUnused(before), changes: [], fingerprint: scan.fingerprint) }
     let built = ViewBuilder.apply(removing: gone, adding: added, to: before, sources: sources, at: time, &numbering)
     var slots = before.slots
-    for package in gone { slots[Int(package.number)]?.isShown = false }
+    for package in gone { slots[package.number]?.isShown = false }
     for arrival in added {
-      let number = Int(arrival.package.number)
-      if slots.count <= number { slots += [View.Slot?](repeating: nil, count: number + 1 - slots.count) }
-      slots[number] = View.Slot(package: arrival.package, isShown: true)
+      slots[arrival.package.number] = View.Slot(package: arrival.package, isShown: true)
     }
     let numbers = Set(gone.map(\.number))
     let declarations =
@@ -104,14 +100,14 @@ struct Update {
 
   /// Without packages that have gone and that nobody uses any more.
   func dropUnused(_ view: View) -> View {
-    func isUnused(_ slot: View.Slot) -> Bool { !slot.isShown && !references.isUsed(slot.package.number) }
-    guard view.slots.contains(where: { $0.map(isUnused) ?? false }) else { return view }
-    return view.with(
-      slots: view.slots.map { slot in
-        guard let slot, isUnused(slot) else { return slot }
-        keeper?.release(slot.package.keeperName)
-        return nil
-      })
+    let unused = view.lingering.filter { !references.isUsed($0.number) }
+    if unused.isEmpty { return view }
+    var slots = view.slots
+    for package in unused {
+      keeper?.release(package.keeperName)
+      slots[package.number] = nil
+    }
+    return view.with(slots: slots)
   }
 
   // MARK: - Looking

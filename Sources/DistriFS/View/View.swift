@@ -28,7 +28,7 @@ public final class View: Sendable {
   /// What has changed since the file was written, by number; nil for what is gone.
   let changed: [UInt32: ExchangeDirectory?]
   /// By ``NodeCodec``'s package number.
-  let slots: [Slot?]
+  let slots: PackageSlots
   let unions: RuntimeUnions
   /// Numbers from here on have never been given out.
   let nextPackage: UInt32
@@ -36,7 +36,7 @@ public final class View: Sendable {
   let nextDirectory: UInt32
 
   init(
-    file: ViewFile?, changed: [UInt32: ExchangeDirectory?], slots: [Slot?], unions: RuntimeUnions, nextPackage: UInt32,
+    file: ViewFile?, changed: [UInt32: ExchangeDirectory?], slots: PackageSlots, unions: RuntimeUnions, nextPackage: UInt32,
     nextDirectory: UInt32
   ) {
     self.file = file
@@ -51,15 +51,15 @@ public final class View: Sendable {
   public var packages: [PackageID] { shown.compactMap { try? $0.id }.sorted() }
 
   /// The packages that are shown, in the order of their numbers.
-  var shown: [MountedPackage] { slots.compactMap { $0?.isShown == true ? $0?.package : nil } }
+  var shown: [MountedPackage] { slots.compactMap { $0.isShown ? $0.package : nil } }
 
   /// How many packages are shown.
-  var shownCount: Int { slots.count { $0?.isShown == true } }
+  var shownCount: Int { slots.count { $0.isShown } }
 
   /// Packages that have gone, and whose files somebody uses.
-  var lingering: [MountedPackage] { slots.compactMap { $0?.isShown == false ? $0?.package : nil } }
+  var lingering: [MountedPackage] { slots.compactMap { $0.isShown ? nil : $0.package } }
 
-  var hasLingering: Bool { slots.contains { $0?.isShown == false } }
+  var hasLingering: Bool { slots.contains { !$0.isShown } }
 
   var root: ExchangeDirectory? { directory(numbered: NodeCodec.rootDirectory) }
 
@@ -75,11 +75,9 @@ public final class View: Sendable {
   }
 
   /// The package of a number, shown or still in use.
-  func package(numbered number: UInt32) -> MountedPackage? { slot(number)?.package }
+  func package(numbered number: UInt32) -> MountedPackage? { slots[number]?.package }
 
-  func isShown(_ number: UInt32) -> Bool { slot(number)?.isShown == true }
-
-  private func slot(_ number: UInt32) -> Slot? { number < slots.count ? slots[Int(number)] : nil }
+  func isShown(_ number: UInt32) -> Bool { slots[number]?.isShown == true }
 
   /// The package that is shown under a name.
   func package(named name: [UInt8]) -> MountedPackage? {
@@ -99,7 +97,7 @@ public final class View: Sendable {
   }
 
   /// The view with other packages or unions.
-  func with(slots: [Slot?]? = nil, unions: RuntimeUnions? = nil) -> View {
+  func with(slots: PackageSlots? = nil, unions: RuntimeUnions? = nil) -> View {
     View(
       file: file, changed: changed, slots: slots ?? self.slots, unions: unions ?? self.unions,
       nextPackage: nextPackage, nextDirectory: nextDirectory)

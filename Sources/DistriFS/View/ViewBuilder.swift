@@ -97,7 +97,7 @@ struct ViewBuilder {
     }
     directories[NodeCodec.rootDirectory] = root.finish(modificationTime: 0)
     return View(
-      file: nil, changed: directories, slots: [nil], unions: .none, nextPackage: numbering.nextPackage,
+      file: nil, changed: directories, slots: PackageSlots(), unions: .none, nextPackage: numbering.nextPackage,
       nextDirectory: numbering.nextDirectory)
   }
 

@@ -14,7 +14,7 @@ final class ViewFile: Sendable {
   private static let unionByteCount = 20
 
   /// When so many packages have come and gone, numbers begin anew with the next mount.
-  private static let packageNumberLimit: UInt64 = 1 << 22
+  private static let packageNumberLimit: UInt64 = 1 << 24
 
   private let file: IndexFile
   private let directoryTable: IndexBytes
@@ -43,13 +43,11 @@ final class ViewFile: Sendable {
     let text = file.section(Section.text.rawValue)
     let claims = file.section(Section.claims.rawValue)
     let next = file.binding[2]
-    var slots = [View.Slot?](repeating: nil, count: 1)
-    slots.reserveCapacity(packageCount + 1)
+    var slots = PackageSlots()
     for index in 0..<packageCount {
       let record = index * Self.packageByteCount
-      let number = Int(table.u32(record))
-      guard number > 0, number < Self.packageNumberLimit else { continue }
-      while slots.count <= number { slots.append(nil) }
+      let number = table.u32(record)
+      guard number > 0, UInt64(number) < Self.packageNumberLimit else { continue }
       let flags = table.u32(record + 12)
       let identity = ImageIdentity(
         inode: table.u64(record + 16), byteCount: table.u64(record + 24),
@@ -65,7 +63,7 @@ final class ViewFile: Sendable {
       summary.modificationTime = flags & 1 == 0 ? Int64(bitPattern: table.u64(record + 80)) : nil
       summary.fileCount = table.u32(record + 88)
       let package = MountedPackage(
-        number: UInt32(number), name: text.slice(Int(table.u32(record + 4)), Int(table.u32(record + 8))), identity: identity,
+        number: number, name: text.slice(Int(table.u32(record + 4)), Int(table.u32(record + 8))), identity: identity,
         summary: summary)
       slots[number] = View.Slot(package: package, isShown: true)
     }
