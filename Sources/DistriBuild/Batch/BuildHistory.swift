@@ -1,0 +1,56 @@
+// SPDX-FileCopyrightText: The distri authors
+// SPDX-License-Identifier: Apache-2.0
+
+import SystemPackage
+
+/// How long builds took the last time, so that a batch can begin with the longest way: a small file beside the logs.
+///
+/// Text, a definition a line, sorted: name, milliseconds, jobs, separated by a space. What does not parse is left out: it is
+/// knowledge that nothing depends on.
+public struct BuildHistory: Sendable, Hashable {
+  /// What is known of one definition.
+  public struct Record: Sendable, Hashable {
+    /// How long it took.
+    public var duration: Duration
+    /// With how many jobs.
+    public var jobs: Int
+
+    /// Makes a record.
+    public init(duration: Duration, jobs: Int) {
+      self.duration = duration
+      self.jobs = jobs
+    }
+  }
+
+  /// By the definition's name.
+  public var records: [String: Record] = [:]
+
+  /// Knows nothing.
+  public init() {}
+
+  /// The largest file that is read, in bytes.
+  private static let maximumByteCount = 4 << 20
+
+  /// Reads what was written; nothing where there is no file.
+  public init(path: FilePath) {
+    guard let bytes = try? path.contents(limit: Self.maximumByteCount) else { return }
+    for line in bytes.split(separator: UInt8(ascii: "\n")) {
+      let words = line.split(separator: UInt8(ascii: " ")).map { String(decoding: $0, as: UTF8.self) }
+      guard words.count == 3, let time = Int64(words[1]), time >= 0, let jobs = Int(words[2]), jobs > 0 else { continue }
+      records[words[0]] = Record(duration: .milliseconds(time), jobs: jobs)
+    }
+  }
+
+  /// Writes the file anew, by renaming.
+  ///
+  /// - Throws: ``BuildError/system(operation:path:_:)``.
+  public func write(to path: FilePath) throws(BuildError) {
+    let lines = records.sorted { $0.key < $1.key }.map { name, record in
+      let (seconds, attoseconds) = record.duration.components
+      return "\(name) \(seconds * 1000 + attoseconds / 1_000_000_000_000_000) \(record.jobs)\n"
+    }
+    let temporary = FilePath("\(path).new")
+    try temporary.write(Array(lines.joined().utf8))
+    try temporary.rename(to: path)
+  }
+}

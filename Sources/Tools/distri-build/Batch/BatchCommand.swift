@@ -1,0 +1,161 @@
+// SPDX-FileCopyrightText: The distri authors
+// SPDX-License-Identifier: Apache-2.0
+
+import ArgumentParser
+import DistriBuild
+import DistriStore
+import FoundationEssentials
+import Glibc
+import SystemPackage
+import ToolSupport
+
+/// `distri-build batch`: all definitions of a directory become packages.
+struct BatchCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "batch",
+    abstract: "Build what is missing of a whole set of definitions.",
+    discussion: """
+      Definitions are built after those that they need, several at once, the longest way first by the times of earlier batches. What is in
+      the store of the same inputs is left alone; what is there of other inputs is «stale» and needs a new revision (--bump, or
+      distri-build bump). A failure stops what is not started yet; with --keep-going only what needs the failed package. Interrupted or
+      killed, a batch goes on where it was when it is run again. Logs are <work>/<package>/build-<architecture>-<version>.log.
+
+        distri-build batch pkgs --store /roimg --sources ~/sources --bootstrap-toolchain --keep-going
+        distri-build batch pkgs --store /roimg --dry-run nano
+
+      Prints the full name of every package that was built, a line each. The status is 1 when something failed.
+      """)
+
+  @OptionGroup var set: SetOptions
+
+  @Option(
+    help: ArgumentHelp(
+      "Archives of sources, looked up by name and SHA-256 before the network. Without it, _build/sources beside the definitions.",
+      valueName: "dir"))
+  var sources: String?
+
+  @Option(
+    help: ArgumentHelp("Where builds happen and logs and times stay. Without it, _build beside the definitions.", valueName: "dir"))
+  var work: String?
+
+  @Option(help: "How many jobs all builds together may start at once.")
+  var jobs = ProcessInfo.processInfo.activeProcessorCount
+
+  @Option(help: "How many builds may run at once. Without it, as many as jobs, at most 8.")
+  var workers: Int?
+
+  @Option(help: ArgumentHelp("How much memory all builds together may take. Without it, three quarters of the machine's.", valueName: "size"))
+  var memoryBudget: ByteCount?
+
+  @Flag(help: "After a failure, go on with all that does not need the failed package.")
+  var keepGoing = false
+
+  @Flag(help: "Give stale definitions new revisions first, as distri-build bump --write does.")
+  var bump = false
+
+  @Flag(help: "Say what would be built, and build nothing.")
+  var dryRun = false
+
+  @Flag(help: "Say when what would be built, by the times of earlier batches, and build nothing.")
+  var simulate = false
+
+  @Option(help: ArgumentHelp("Write when what happened, for Perfetto or Chrome's about:tracing.", valueName: "file"))
+  var trace: String?
+
+  func validate() throws {
+    if !(1...4096).contains(jobs) { throw ValidationError("--jobs is a number from 1 to 4096.") }
+    if let workers, !(1...256).contains(workers) { throw ValidationError("--workers is a number from 1 to 256.") }
+  }
+
+  func run() async throws {
+    let store = try LocalStore(path: set.storeOptions.storePath)
+    if bump { try await BumpCommand.write(try await plannedChanges(store), in: set.files()) }
+    let graph = try set.graph(try set.files(), store)
+    let batch = try await Batch(graph, in: store, selection: try set.selection(in: graph))
+    let history = BuildHistory(path: historyPath)
+    let schedule = Schedule(
+      graph, building: batch.missing, budget: budget, keepsGoing: keepGoing,
+      duration: { history.records[graph.nodes[$0].name]?.duration })
+    let report = BatchReport(batch, workers: budget.workers)
+    if dryRun { return report.printPlan() }
+    if simulate { return try printSimulation(of: schedule, graph, history) }
+    report.announce()
+    try await run(batch, schedule, store, history, report)
+  }
+
+  private func plannedChanges(_ store: LocalStore) async throws -> (BuildGraph, [Revisions.Change]) {
+    let graph = try set.graph(try set.files(), store)
+    return (graph, try await Revisions(graph, in: store).changes)
+  }
+
+  private func run(
+    _ batch: Batch, _ schedule: Schedule, _ store: LocalStore, _ history: BuildHistory, _ report: BatchReport
+  ) async throws {
+    let sourcesPath = sources.map { absolutePath($0) } ?? workPath.appending("sources")
+    let builder = Builder(
+      store: store, dependencyRoot: MountedDependencies(store: store), fetcher: SourceCache(directory: sourcesPath), work: workPath)
+    let recorder = BatchRecorder(history: history, path: historyPath, graph: batch.graph)
+    let spans = Trace()
+    let task = Task {
+      try await batch.run(schedule, on: LocalExecutor(builder)) { event in
+        report.handle(event)
+        recorder.handle(event)
+        spans.add(event)
+      }
+    }
+    defer {
+      report.finish()
+      if let trace { try? Data(spans.json.utf8).write(to: URL(filePath: trace)) }
+    }
+    do {
+      let result = try await cancelling(task, on: [SIGINT, SIGTERM, SIGHUP])
+      report.finish()
+      report.summarize(result)
+      if !result.isSuccess { throw BatchFailure() }
+    } catch is CancellationError {
+      report.finish()
+      Terminal.standardError.write("distri-build: interrupted; run the same command again to go on\n")
+      throw ExitCode(130)
+    }
+  }
+
+  private func printSimulation(of schedule: Schedule, _ graph: BuildGraph, _ history: BuildHistory) throws {
+    let known = history.records.values.map(\.duration).sorted()
+    let usual = known.isEmpty ? Duration.seconds(60) : known[known.count / 2]
+    let builds = schedule.simulated { history.records[graph.nodes[$0].name]?.duration ?? usual }
+    let spans = Trace()
+    for build in builds {
+      let package = graph.nodes[build.start.node].package
+      spans.add(package.description, category: "build", worker: build.start.worker, from: build.begin, to: build.end)
+      let isKnown = history.records[package.name] != nil
+      Terminal.standardOutput.write(
+        "\(clock(build.begin)) \(clock(build.end)) worker \(build.start.worker + 1) \(package)\(isKnown ? "" : " (never built: the usual time)")\n")
+    }
+    let end = builds.map(\.end).max() ?? .zero
+    Terminal.standardError.write(
+      "\(builds.count) builds would end after \(clock(end)); the longest way takes \(clock(schedule.longestWay))\n")
+    if let trace { try Data(spans.json.utf8).write(to: URL(filePath: trace)) }
+  }
+
+  private var workPath: FilePath {
+    work.map { absolutePath($0) } ?? set.definitionsPath.removingLastComponent().appending("_build")
+  }
+
+  private var historyPath: FilePath { workPath.appending("batch-times") }
+
+  private var budget: Schedule.Budget {
+    Schedule.Budget(workers: workers ?? min(jobs, 8), jobs: jobs, memory: memoryBudget?.value ?? ByteCount.ofMachine / 4 * 3)
+  }
+}
+
+/// The summary has said what failed.
+private struct BatchFailure: SilentError {
+  var exitStatus: ExitCode { ExitCode(1) }
+}
+
+/// Hours, minutes and seconds of a duration, such as `0:02:05`.
+func clock(_ duration: Duration) -> String {
+  let seconds = duration.components.seconds
+  func two(_ number: Int64) -> String { number < 10 ? "0\(number)" : "\(number)" }
+  return "\(seconds / 3600):\(two(seconds / 60 % 60)):\(two(seconds % 60))"
+}

@@ -1,0 +1,69 @@
+// SPDX-FileCopyrightText: The distri authors
+// SPDX-License-Identifier: Apache-2.0
+
+import ArgumentParser
+import DistriBuild
+import DistriStore
+import FoundationEssentials
+import SystemPackage
+import ToolSupport
+
+/// What the commands for a whole set of definitions share.
+struct SetOptions: ParsableArguments {
+  @OptionGroup var storeOptions: StoreOptions
+
+  @Option(
+    name: .long,
+    help: ArgumentHelp(
+      "Who needs this package takes an older one of the store, so that a circle ends here. May be given several times.",
+      valueName: "package"))
+  var bootstrap: [String] = []
+
+  @Flag(
+    name: .long,
+    help: "The same for all that builders imply: compiler, shell, make and so on.")
+  var bootstrapToolchain = false
+
+  @Argument(help: ArgumentHelp("The directory that holds a directory per definition.", valueName: "dir"))
+  var definitions: String
+
+  @Argument(help: ArgumentHelp("Names of definitions; none for all.", valueName: "package"))
+  var packages: [String] = []
+
+  var definitionsPath: FilePath { absolutePath(definitions) }
+
+  /// All definitions of the directory. One that does not parse is an error: what depends on what cannot be said without it.
+  func files() throws -> [DefinitionFile] {
+    let names = try FileManager.default.contentsOfDirectory(atPath: definitionsPath.string).sorted()
+    let directories = names.map(definitionsPath.appending).filter { directory in
+      FileManager.default.fileExists(atPath: directory.appending(DefinitionFile.fileName).string)
+    }
+    guard !directories.isEmpty else {
+      throw ValidationError("\(definitions) has no directory with a \(DefinitionFile.fileName).")
+    }
+    return try directories.map { try DefinitionFile(directory: $0) }
+  }
+
+  /// The graph of all definitions.
+  func graph(_ files: [DefinitionFile], _ store: LocalStore) throws -> BuildGraph {
+    try BuildGraph(
+      files, for: .host, store: store.packages(),
+      bootstrap: .init(packages: Set(bootstrap), impliesStore: bootstrapToolchain))
+  }
+
+  /// The definitions that were named; nil for all.
+  func selection(in graph: BuildGraph) throws -> [Int]? {
+    if packages.isEmpty { return nil }
+    return try packages.map { name in
+      guard let index = graph.index(of: name) else { throw ValidationError("\(definitions) has no definition \(name).") }
+      return index
+    }
+  }
+}
+
+/// A path as the working directory has it.
+func absolutePath(_ text: String) -> FilePath {
+  let path = FilePath(text)
+  return path.isAbsolute
+    ? path : FilePath(FileManager.default.currentDirectoryPath).pushing(path).lexicallyNormalized()
+}
