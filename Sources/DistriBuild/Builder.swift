@@ -47,6 +47,7 @@ public struct Builder: Sendable {
     let package = try await freshPackage(of: file)
     let resolution = try await DependencyResolution(definition, for: architecture, in: store)
     let dependencies = try await resolution.buildDependencies()
+    let digest = try await InputDigest(definition: file, resolution: resolution, store: store)
     let contents = try await PackageSet(dependencies, in: store)
     let workspace = try Workspace(for: file, package: package, below: work, jobs: jobs)
     report(.started(package, dependencies: dependencies, log: workspace.log))
@@ -76,7 +77,7 @@ public struct Builder: Sendable {
       try await finish(tree, splits, definition, plan, contents, resolution)
     }
     try installation.applyCapabilities(to: &parts[0].tree)
-    try await timed("image") { try await write(parts, definition, resolution, sourceDate: sourceDate) }
+    try await timed("image") { try await write(parts, definition, resolution, digest, sourceDate: sourceDate) }
     for part in parts { report(.runtimeDependencies(part.package, part.closure)) }
     if !keepsFiles { try await onThread { try workspace.remove() } }
     return parts.map(\.package)
@@ -123,7 +124,8 @@ public struct Builder: Sendable {
   }
 
   private func write(
-    _ parts: [PackageFinisher.Part], _ definition: Definition, _ resolution: DependencyResolution, sourceDate: Int64
+    _ parts: [PackageFinisher.Part], _ definition: Definition, _ resolution: DependencyResolution, _ digest: InputDigest,
+    sourceDate: Int64
   ) async throws {
     let unions = try definition.runtimeUnions.map { union in
       guard let base = try resolution.resolve([union.package]).first else {
@@ -139,7 +141,7 @@ public struct Builder: Sendable {
         try staging.stage(
           PackageMetadata(
             runtimeDependencies: part.closure, sourcePackage: definition.name, version: part.package.version,
-            runtimeUnions: index == 0 ? unions : []), of: part.package)
+            runtimeUnions: index == 0 ? unions : [], inputDigest: digest.text), of: part.package)
       }
     }
   }

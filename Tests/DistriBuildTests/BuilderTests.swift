@@ -10,7 +10,7 @@ import TestSupport
 import Testing
 
 /// A sandbox whose commands are closures by the name of the program; they get the directory that is bound on `/dest/tmp`.
-private struct ScriptedSandbox: Sandbox {
+struct ScriptedSandbox: Sandbox {
   typealias Program = @Sendable (_ arguments: [String], _ destination: String, _ plan: SandboxPlan) throws -> Int32
   var programs: [String: Program]
 
@@ -35,7 +35,7 @@ private struct ScriptedSandbox: Sandbox {
 }
 
 /// A view that is a plain directory.
-private struct FolderRoot: DependencyRoot {
+struct FolderRoot: DependencyRoot {
   func withRoot<R: Sendable>(
     of packages: [PackageID], reserving own: PackageID, _ body: (FilePath) async throws -> R
   ) async throws -> R {
@@ -46,13 +46,13 @@ private struct FolderRoot: DependencyRoot {
 }
 
 /// What programs of a test have seen.
-private final class Notes: Sendable {
+final class Notes: Sendable {
   private let state = Mutex<[String]>([])
   var lines: [String] { state.withLock { $0 } }
   func add(_ line: String) { state.withLock { $0.append(line) } }
 }
 
-private final class ArchiveFetcher: SourceFetcher {
+final class ArchiveFetcher: SourceFetcher {
   let file: FilePath
   init(_ file: FilePath) { self.file = file }
   func fetch(_ source: SourceReference, to path: FilePath) async throws {
@@ -71,7 +71,7 @@ private func write(_ text: String, to path: String, mode: Int = 0o644) throws {
 }
 
 /// A store, a definition and a builder in a folder of their own.
-private final class Bench {
+final class Bench {
   let folder: TemporaryDirectory
   let store: LocalStore
   var builder: Builder
@@ -268,6 +268,7 @@ private let oneStep = "source: \"empty://\" version: \"1-1\" build_step: { argv:
       ], archive: archive)
     try await bench.add("patch-amd64-1-1", ["out/bin/patch"])
     try write("1", to: "\(bench.folder.path)/pkgs/sample/extra")
+    try write("", to: "\(bench.folder.path)/pkgs/sample/fix.patch")
     let rest = "version: \"1-1\" cherry_pick: \"fix.patch\" extra_file: \"extra\" build_step: { argv: \"install\" }"
     let url = "source: \"https://example.org/sample-1.tar.gz\""
     _ = try await bench.build("\(url) hash: \"\(try Checksum.sha256(of: archive))\" \(rest)")

@@ -17,7 +17,8 @@ public struct DefinitionFile: Sendable {
   /// What they mean.
   public private(set) var definition: Definition
 
-  private var tree: TextMessage
+  /// The text's structure.
+  private(set) var tree: TextMessage
 
   /// The name of the file in a definition's directory.
   public static let fileName = "build.textproto"

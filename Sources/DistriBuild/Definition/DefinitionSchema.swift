@@ -89,7 +89,7 @@ struct DefinitionReader {
     }
   }
 
-  private static let flags = [
+  static let flags = [
     "true": true, "True": true, "t": true, "1": true, "false": false, "False": false, "f": false, "0": false,
   ]
 

@@ -37,6 +37,17 @@ struct DependencyResolution {
     return try await closure(of: direct)
   }
 
+  /// All packages that decide what the build becomes: those it sees, and those that the definition names for the run time.
+  ///
+  /// - Throws: as ``buildDependencies()``.
+  func inputs() async throws -> [PackageID] {
+    let siblings = Set(definition.splitPackages.map(\.name))
+    let names = definition.runtimeDependencies + definition.splitPackages.flatMap(\.runtimeDependencies)
+    var direct = try resolve(names.filter { !siblings.contains($0) })
+    direct.formUnion(try resolve(definition.runtimeUnions.map(\.package)))
+    return try await Set(buildDependencies()).union(closure(of: direct)).sorted()
+  }
+
   /// Packages by the names that definitions use, newest version each.
   ///
   /// - Throws: ``BuildError/missingDependency(_:of:)``.
