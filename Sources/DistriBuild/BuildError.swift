@@ -12,6 +12,8 @@ public enum BuildError: Error, Sendable, Equatable {
   case invalidDefinition(FilePath, line: Int, column: Int, reason: String)
   /// The store lacks a package that a definition or package asks for.
   case missingDependency(String, of: String)
+  /// Definitions that need each other: each circle by the names of its definitions, the first one again at its end.
+  case dependencyCycles([[String]])
   /// The definition asks for a builder that this version does not have.
   case unsupportedBuilder(String, definition: String)
   /// A source that cannot be had, is not what its hash says, or cannot be unpacked. `source` is a URL or path.
@@ -36,6 +38,9 @@ extension BuildError: CustomStringConvertible {
       "\(path):\(line):\(column): \(reason)"
     case .missingDependency(let name, let dependant):
       "\(dependant) needs «\(name.printable)», which is not in the store; build, import or install it first"
+    case .dependencyCycles(let cycles):
+      (["definitions need each other; --bootstrap NAME takes an older NAME of the store for who needs it:"]
+        + cycles.map { "  \($0.joined(separator: " → "))" }).joined(separator: "\n")
     case .unsupportedBuilder(let builder, let definition):
       "\(definition): this version has no \(builder); give the definition its own build_step entries"
     case .source(let source, let reason):

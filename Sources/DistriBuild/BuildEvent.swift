@@ -8,6 +8,8 @@ import SystemPackage
 public enum BuildEvent: Sendable, Hashable {
   /// The build starts, with so many packages in view.
   case started(PackageID, dependencies: [PackageID], log: FilePath)
+  /// A part of the work begins.
+  case began(String)
   /// A part of the work is done.
   case finished(String, Duration)
   /// The steps left something outside of the package, which is not packed.
@@ -22,6 +24,7 @@ extension BuildEvent: CustomStringConvertible {
     switch self {
     case .started(let package, let dependencies, let log):
       "building \(package) with \(dependencies.count) packages in view, log in \(log)"
+    case .began(let what): what
     case .finished(let what, let duration):
       "\(what) done in \(Self.seconds(duration))"
     case .ignored(let paths):

@@ -20,6 +20,8 @@ public struct Builder: Sendable {
   public var architecture = Architecture.host
   /// How many jobs a step may start at once.
   public var jobs = 1
+  /// Packages to take for names of definitions, instead of the newest of the store.
+  public var choices: [String: PackageID] = [:]
   /// Whether the build's directories stay when it is done; when it fails, they stay anyway.
   public var keepsFiles = false
   /// How images are written.
@@ -45,7 +47,7 @@ public struct Builder: Sendable {
   public func build(_ file: DefinitionFile) async throws -> [PackageID] {
     let definition = file.definition
     let package = try await freshPackage(of: file)
-    let resolution = try await DependencyResolution(definition, for: architecture, in: store)
+    let resolution = try await DependencyResolution(definition, for: architecture, in: store, choices: choices)
     let dependencies = try await resolution.buildDependencies()
     let digest = try await InputDigest(definition: file, resolution: resolution, store: store)
     let contents = try await PackageSet(dependencies, in: store)
@@ -86,13 +88,7 @@ public struct Builder: Sendable {
   // MARK: The parts
 
   private func freshPackage(of file: DefinitionFile) async throws -> PackageID {
-    let package: PackageID
-    do {
-      package = try file.definition.package(for: architecture)
-    } catch {
-      throw file.error(at: "version", "\(error)")
-    }
-    guard package.revision > 0 else { throw file.error(at: "version", "the version ends with no -<revision>, as in 7.2-1") }
+    let package = try file.packages(for: architecture)[0]
     guard try await !store.packages().contains(package) else {
       throw file.error(at: "version", "\(package) is in the store already and never changes; raise the revision to build it anew")
     }
@@ -152,6 +148,7 @@ public struct Builder: Sendable {
 
   private func timed<R>(_ what: String, _ body: () async throws -> R) async throws -> R {
     let start = ContinuousClock.now
+    report(.began(what))
     let result = try await body()
     report(.finished(what, ContinuousClock.now - start))
     return result

@@ -159,22 +159,14 @@ private struct Resolution {
 
   func needs(of index: Int) throws -> [BuildGraph.Need] {
     let definition = nodes[index].file.definition
-    let implied = try definition.buildSystem().implicitDependencies(of: definition, for: architecture)
-    let own = Set(nodes[index].packages.map(\.name))
+    let implied = Set(try definition.buildSystem().implicitDependencies(of: definition, for: architecture).map(\.name))
     var result: [BuildGraph.Need] = []
-    var seen: Set<String> = []
-    for need in implied where seen.insert(need.name).inserted {
-      if let found = find(need.name, for: index, isImplied: true) {
+    for need in try definition.needs(for: architecture) {
+      if let found = find(need.name, for: index, isImplied: implied.contains(need.name)) {
         result.append(found)
       } else if need.isRequired {
         throw BuildError.missingDependency(need.name, of: definition.name)
       }
-    }
-    for name in definition.namedDependencies where !own.contains(name) && seen.insert(name).inserted {
-      guard let found = find(name, for: index, isImplied: false) else {
-        throw BuildError.missingDependency(name, of: definition.name)
-      }
-      result.append(found)
     }
     return result
   }

@@ -88,7 +88,7 @@ public struct InputDigest: Sendable, Hashable, CustomStringConvertible {
 
   init(definition: DefinitionFile, resolution: DependencyResolution, store: any PackageCatalog & ImageSource) async throws {
     var dependencies: [Dependency] = []
-    for package in try await resolution.inputs() { dependencies.append(try await Dependency(package, in: store)) }
+    for package in try resolution.inputs() { dependencies.append(try await Dependency(package, in: store)) }
     let architecture = resolution.architecture
     self = try await onThread { [dependencies] in
       try InputDigest(definition: definition, dependencies: dependencies, architecture: architecture)

@@ -11,41 +11,42 @@ struct DependencyResolution {
   /// All packages of the catalog.
   let packages: [PackageID]
 
-  init(_ definition: Definition, for architecture: Architecture, in catalog: any PackageCatalog) async throws {
+  /// Packages that were chosen by somebody else, by the names that definitions use.
+  let choices: [String: PackageID]
+
+  init(
+    _ definition: Definition, for architecture: Architecture, in catalog: any PackageCatalog, choices: [String: PackageID] = [:]
+  ) async throws {
     self.definition = definition
     self.architecture = architecture
     self.catalog = catalog
+    self.choices = choices
     packages = try await catalog.packages()
   }
 
-  /// What the definition and its builder ask for, in the newest version each, and all that those need to run.
+  /// What the definition and its builder ask for, and all that those need to run.
   ///
   /// - Throws: ``BuildError/missingDependency(_:of:)`` that names the definition.
   func buildDependencies() async throws -> [PackageID] {
-    var wanted = try definition.buildSystem().implicitDependencies(of: definition, for: architecture)
-    wanted += definition.dependencies.map { BuildDependency($0) }
-    // Patches are applied by the store's own program, in the sandbox.
-    if !definition.patches.isEmpty { wanted.append(BuildDependency("patch")) }
-    var direct: Set<PackageID> = []
-    for dependency in wanted {
-      if let package = newest(dependency.name) {
-        direct.insert(package)
-      } else if dependency.isRequired {
-        throw BuildError.missingDependency(dependency.name, of: definition.name)
-      }
-    }
-    return try await closure(of: direct)
+    try await closure(of: direct(definition.needs(for: architecture, only: .build)))
   }
 
-  /// All packages that decide what the build becomes: those it sees, and those that the definition names for the run time.
+  /// The packages that decide what the build becomes: those that the definition and its builder ask for. What these need to run follows
+  /// from them.
   ///
   /// - Throws: as ``buildDependencies()``.
-  func inputs() async throws -> [PackageID] {
-    let siblings = Set(definition.splitPackages.map(\.name))
-    let names = definition.runtimeDependencies + definition.splitPackages.flatMap(\.runtimeDependencies)
-    var direct = try resolve(names.filter { !siblings.contains($0) })
-    direct.formUnion(try resolve(definition.runtimeUnions.map(\.package)))
-    return try await Set(buildDependencies()).union(closure(of: direct)).sorted()
+  func inputs() throws -> [PackageID] { try direct(definition.needs(for: architecture)).sorted() }
+
+  private func direct(_ needs: [BuildDependency]) throws(BuildError) -> Set<PackageID> {
+    var result: Set<PackageID> = []
+    for need in needs {
+      if let package = newest(need.name) {
+        result.insert(package)
+      } else if need.isRequired {
+        throw .missingDependency(need.name, of: definition.name)
+      }
+    }
+    return result
   }
 
   /// Packages by the names that definitions use, newest version each.
@@ -61,7 +62,8 @@ struct DependencyResolution {
   }
 
   private func newest(_ name: String) -> PackageID? {
-    (try? PackageQuery(parsing: name))?.newest(of: packages, defaultArchitecture: architecture)
+    if let choice = choices[name] { return packages.contains(choice) ? choice : nil }
+    return (try? PackageQuery(parsing: name))?.newest(of: packages, defaultArchitecture: architecture)
   }
 
   private func closure(of direct: Set<PackageID>) async throws -> [PackageID] {
@@ -74,5 +76,44 @@ struct DependencyResolution {
       }
     }
     return result.sorted()
+  }
+}
+
+/// When a package is needed.
+enum NeedTime {
+  /// While the steps run.
+  case build
+  /// At any time.
+  case any
+}
+
+extension Definition {
+  /// What the definition and its builder ask for by name, each once: first what the builder implies.
+  ///
+  /// - Throws: ``BuildError/unsupportedBuilder(_:definition:)``.
+  func needs(for architecture: Architecture, only time: NeedTime = .any) throws(BuildError) -> [BuildDependency] {
+    var needs = try buildSystem().implicitDependencies(of: self, for: architecture)
+    needs += namedNeeds(time).map { BuildDependency($0) }
+    var seen: [String: Int] = [:]
+    var result: [BuildDependency] = []
+    for need in needs {
+      if let index = seen[need.name] {
+        // What is named is needed, even where the builder could do without.
+        if need.isRequired { result[index].isRequired = true }
+      } else {
+        seen[need.name] = result.count
+        result.append(need)
+      }
+    }
+    return result
+  }
+
+  private func namedNeeds(_ time: NeedTime) -> [String] {
+    // Patches are applied by the store's own program, in the sandbox.
+    let build = dependencies + (patches.isEmpty ? [] : ["patch"])
+    if time == .build { return build }
+    let siblings = Set(splitPackages.map(\.name) + [name])
+    let runtime = runtimeDependencies + splitPackages.flatMap(\.runtimeDependencies)
+    return build + runtime.filter { !siblings.contains($0) } + runtimeUnions.map(\.package)
   }
 }

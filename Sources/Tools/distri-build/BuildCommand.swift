@@ -72,8 +72,11 @@ struct BuildCommand: AsyncParsableCommand {
       work: workPath)
     builder.jobs = jobs
     builder.keepsFiles = keep
-    builder.report = { Terminal.standardError.write("\($0)\n") }
-    let files = try packages.map { try DefinitionFile(directory: absolute(directory(of: $0))) }
+    builder.report = { event in
+      if case .began = event { return }
+      Terminal.standardError.write("\(event)\n")
+    }
+    let files = try packages.map { try DefinitionFile(directory: absolutePath(directory(of: $0).string)) }
     let task = Task { [builder] in
       for file in files {
         for package in try await builder.build(file) {
@@ -83,10 +86,15 @@ struct BuildCommand: AsyncParsableCommand {
         }
       }
     }
-    try await cancelling(task, on: [SIGINT, SIGTERM, SIGHUP])
+    do {
+      try await cancelling(task, on: [SIGINT, SIGTERM, SIGHUP])
+    } catch is CancellationError {
+      Terminal.standardError.write("distri-build: interrupted; what the build had made so far is in \(workPath)\n")
+      throw ExitCode(130)
+    }
   }
 
-  private var workPath: FilePath { absolute(work.map { FilePath($0) } ?? definitionOptions.defaultWork) }
+  private var workPath: FilePath { absolutePath(work ?? definitionOptions.defaultWork.string) }
 
   /// A word with a slash, or a directory with a definition, is a path; everything else a name.
   private func directory(of word: String) -> FilePath {
@@ -95,25 +103,17 @@ struct BuildCommand: AsyncParsableCommand {
     return word.contains("/") || isDefinition ? path : definitionOptions.definitionsPath.appending(word)
   }
 
-  private func absolute(_ path: FilePath) -> FilePath {
-    path.isAbsolute ? path : FilePath(FileManager.default.currentDirectoryPath).pushing(path).lexicallyNormalized()
-  }
+}
 
-  /// Ends the task when the process is told to end, so that nothing stays mounted.
-  private func cancelling(_ task: Task<Void, any Error>, on signals: [Int32]) async throws {
-    let sources = signals.map { number in
-      signal(number, SIG_IGN)
-      let source = DispatchSource.makeSignalSource(signal: number, queue: .global())
-      source.setEventHandler { task.cancel() }
-      source.resume()
-      return source
-    }
-    defer { for source in sources { source.cancel() } }
-    do {
-      try await task.value
-    } catch is CancellationError {
-      Terminal.standardError.write("distri-build: interrupted; what the build had made so far is in \(workPath)\n")
-      throw ExitCode(130)
-    }
+/// Waits for a task that ends when the process is told to end, so that nothing stays mounted.
+func cancelling<Success: Sendable>(_ task: Task<Success, any Error>, on signals: [Int32]) async throws -> Success {
+  let sources = signals.map { number in
+    signal(number, SIG_IGN)
+    let source = DispatchSource.makeSignalSource(signal: number, queue: .global())
+    source.setEventHandler { task.cancel() }
+    source.resume()
+    return source
   }
+  defer { for source in sources { source.cancel() } }
+  return try await task.value
 }
