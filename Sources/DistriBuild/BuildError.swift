@@ -39,7 +39,7 @@ extension BuildError: CustomStringConvertible {
     case .missingDependency(let name, let dependant):
       "\(dependant) needs «\(name.printable)», which is not in the store; build, import or install it first"
     case .dependencyCycles(let cycles):
-      (["definitions need each other; --bootstrap NAME takes an older NAME of the store for who needs it:"]
+      (["definitions need each other; one of each circle has to come from the store:"]
         + cycles.map { "  \($0.joined(separator: " → "))" }).joined(separator: "\n")
     case .unsupportedBuilder(let builder, let definition):
       "\(definition): this version has no \(builder); give the definition its own build_step entries"

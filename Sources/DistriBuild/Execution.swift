@@ -64,6 +64,7 @@ struct Execution: Sendable {
     }
     defer { try? file.close() }
     let start = ContinuousClock.now
+    report(.began(title ?? commands.first.map(BuildPlan.line) ?? ""))
     let progress = Mutex((count: 0, time: start))
     let status = try await sandbox.run(sequence: commands, in: plan, io: .log(file)) { index, status in
       let now = ContinuousClock.now
@@ -71,7 +72,10 @@ struct Execution: Sendable {
         defer { progress = (index + 1, now) }
         return progress.time
       }
-      if status.isSuccess, title == nil { report(.finished(BuildPlan.line(commands[index]), now - before)) }
+      if status.isSuccess, title == nil {
+        report(.finished(BuildPlan.line(commands[index]), now - before))
+        if index + 1 < commands.count { report(.began(BuildPlan.line(commands[index + 1]))) }
+      }
     }
     guard status.isSuccess else {
       let failed = progress.withLock { min(max($0.count - 1, 0), commands.count - 1) }

@@ -77,9 +77,31 @@ public struct DefinitionFile: Sendable {
   }
 
   /// The error for a place of the definition: at its first field of that name, else at its start.
-  public func error(at field: String, _ reason: String) -> BuildError {
-    let offset = tree.fields.first { $0.name == field }?.offset ?? 0
+  ///
+  /// - Parameter value: of several fields of the name, the one with this text.
+  public func error(at field: String, value: String? = nil, _ reason: String) -> BuildError {
+    let named = tree.fields.filter { $0.name == field }
+    let field = named.first { value.map { .string(Array($0.utf8)) } == $0.value } ?? named.first
+    let offset = field?.offset ?? 0
     return Self.error(TextDefect(offset: offset, reason: reason), in: bytes, path: path)
+  }
+
+  /// Adds a patch behind those that are there. Every other byte stays.
+  ///
+  /// - Throws: as ``replace(_:with:)``.
+  public mutating func addPatch(_ name: String) throws(BuildError) {
+    let line = "cherry_pick: \(textLiteral(name))\n"
+    var changed = bytes
+    if let last = tree.fields.last(where: { $0.name == "cherry_pick" }) {
+      // On the line after it, since what follows on its own line may be a comment.
+      let end = changed[last.range.upperBound...].firstIndex(of: UInt8(ascii: "\n")).map { $0 + 1 } ?? changed.endIndex
+      let isUnended = end == changed.endIndex && changed.last != UInt8(ascii: "\n")
+      changed.insert(contentsOf: Array("\(isUnended ? "\n" : "")\(line)".utf8), at: end)
+    } else {
+      if let last = changed.last, last != UInt8(ascii: "\n") { changed.append(UInt8(ascii: "\n")) }
+      changed += Array("\n\(line)".utf8)
+    }
+    self = try DefinitionFile(bytes: changed, path: path, name: definition.name)
   }
 
   private static let builders: Set<String> = [

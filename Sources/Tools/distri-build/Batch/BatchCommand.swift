@@ -103,7 +103,15 @@ struct BatchCommand: AsyncParsableCommand {
         spans.add(event)
       }
     }
+    // Times go on where nothing else happens.
+    let clock = Task {
+      while !Task.isCancelled {
+        report.redraw()
+        try? await Task.sleep(for: .milliseconds(500))
+      }
+    }
     defer {
+      clock.cancel()
       report.finish()
       if let trace { try? Data(spans.json.utf8).write(to: URL(filePath: trace)) }
     }

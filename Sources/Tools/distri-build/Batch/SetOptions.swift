@@ -46,9 +46,13 @@ struct SetOptions: ParsableArguments {
 
   /// The graph of all definitions.
   func graph(_ files: [DefinitionFile], _ store: LocalStore) throws -> BuildGraph {
-    try BuildGraph(
-      files, for: .host, store: store.packages(),
-      bootstrap: .init(packages: Set(bootstrap), impliesStore: bootstrapToolchain))
+    do {
+      return try BuildGraph(
+        files, for: .host, store: store.packages(),
+        bootstrap: .init(packages: Set(bootstrap), impliesStore: bootstrapToolchain))
+    } catch BuildError.dependencyCycles(let cycles) {
+      throw Cycles(cycles: cycles)
+    }
   }
 
   /// The definitions that were named; nil for all.
@@ -58,6 +62,21 @@ struct SetOptions: ParsableArguments {
       guard let index = graph.index(of: name) else { throw ValidationError("\(definitions) has no definition \(name).") }
       return index
     }
+  }
+}
+
+/// Circles, and the options that break them.
+private struct Cycles: Error, CustomStringConvertible, ExitStatusProviding {
+  var cycles: [[String]]
+  var exitStatus: ExitCode { ToolSupport.ExitStatus.badData }
+
+  var description: String {
+    let example = cycles.first?.dropFirst().first ?? ""
+    return """
+      \(BuildError.dependencyCycles(cycles))
+      --bootstrap \(example) lets those that need \(example) take an older one of the store; --bootstrap-toolchain does so for all that \
+      builders imply
+      """
   }
 }
 
