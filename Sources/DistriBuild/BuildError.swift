@@ -12,8 +12,6 @@ public enum BuildError: Error, Sendable, Equatable {
   case invalidDefinition(FilePath, line: Int, column: Int, reason: String)
   /// The store lacks a package that a definition or package asks for.
   case missingDependency(String, of: String)
-  /// The definition asks for a builder that this version does not have.
-  case unsupportedBuilder(String, definition: String)
   /// A source that cannot be had, is not what its hash says, or cannot be unpacked. `source` is a URL or path.
   case source(String, reason: String)
   /// A build step that failed. `tail` holds the last lines of its output.
@@ -36,8 +34,6 @@ extension BuildError: CustomStringConvertible {
       "\(path):\(line):\(column): \(reason)"
     case .missingDependency(let name, let dependant):
       "\(dependant) needs «\(name.printable)», which is not in the store; build, import or install it first"
-    case .unsupportedBuilder(let builder, let definition):
-      "\(definition): this version has no \(builder); give the definition its own build_step entries"
     case .source(let source, let reason):
       "\(source.printable): \(reason)"
     case .stepFailed(let step, let status, let log, let tail):

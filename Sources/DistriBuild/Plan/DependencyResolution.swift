@@ -22,7 +22,7 @@ struct DependencyResolution {
   ///
   /// - Throws: ``BuildError/missingDependency(_:of:)`` that names the definition.
   func buildDependencies() async throws -> [PackageID] {
-    var wanted = try definition.buildSystem().implicitDependencies(of: definition, for: architecture)
+    var wanted = definition.buildSystem().implicitDependencies(of: definition, for: architecture)
     wanted += definition.dependencies.map { BuildDependency($0) }
     // Patches are applied by the store's own program, in the sandbox.
     if !definition.patches.isEmpty { wanted.append(BuildDependency("patch")) }
