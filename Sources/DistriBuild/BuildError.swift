@@ -14,8 +14,6 @@ public enum BuildError: Error, Sendable, Equatable {
   case missingDependency(String, of: String)
   /// Definitions that need each other: each circle by the names of its definitions, the first one again at its end.
   case dependencyCycles([[String]])
-  /// The definition asks for a builder that this version does not have.
-  case unsupportedBuilder(String, definition: String)
   /// A source that cannot be had, is not what its hash says, or cannot be unpacked. `source` is a URL or path.
   case source(String, reason: String)
   /// A build step that failed. `tail` holds the last lines of its output.
@@ -41,8 +39,6 @@ extension BuildError: CustomStringConvertible {
     case .dependencyCycles(let cycles):
       (["definitions need each other; one of each circle has to come from the store:"]
         + cycles.map { "  \($0.joined(separator: " → "))" }).joined(separator: "\n")
-    case .unsupportedBuilder(let builder, let definition):
-      "\(definition): this version has no \(builder); give the definition its own build_step entries"
     case .source(let source, let reason):
       "\(source.printable): \(reason)"
     case .stepFailed(let step, let status, let log, let tail):

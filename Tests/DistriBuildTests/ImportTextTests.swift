@@ -83,7 +83,7 @@ import Testing
     ("a?", "a", false), ("a**b*", "ab", true), ("", "", true), ("", "a", false),
   ])
   func `patterns match whole names`(_ pattern: String, _ text: String, _ expected: Bool) {
-    #expect(Glob(pattern).matches(text) == expected)
+    #expect(Wildcard(pattern).matches(text) == expected)
   }
 
   @Test(arguments: [

@@ -30,7 +30,7 @@ private func toolchain() throws -> PackageSet {
   return set
 }
 
-private func plan(_ text: String, jobs: Int = 4) throws -> BuildPlan {
+func plan(_ text: String, jobs: Int = 4) throws -> BuildPlan {
   let definition = try parse(text)
   let layout = BuildLayout(
     package: try definition.package(for: .amd64), definition: "/defs/sample", below: "/builds/sample",
@@ -135,11 +135,6 @@ private func plan(_ text: String, jobs: Int = 4) throws -> BuildPlan {
     #expect(plan.sandbox.workingDirectory == "/usr/src/sample-amd64-1-1")
     #expect(plan.sandbox.operations.contains(.bind(from: "/builds/sample/source", to: "/usr/src/sample-amd64-1-1")))
     #expect(!plan.sandbox.operations.contains { $0.description.hasSuffix("on /build") })
-  }
-
-  @Test(arguments: ["perlbuilder", "pythonbuilder", "gomodbuilder", "cmakebuilder", "mesonbuilder", "gobuilder"])
-  func `a builder that is not there yet is an error that names it and the definition`(builder: String) {
-    #expect(throws: BuildError.unsupportedBuilder(builder, definition: "sample")) { try plan("version: \"1-1\" \(builder): {}") }
   }
 
   @Test func `a definition with neither builder nor steps is an error`() {

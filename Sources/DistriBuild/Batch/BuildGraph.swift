@@ -57,7 +57,7 @@ public struct BuildGraph: Sendable {
   /// - Parameter packages: what the store has.
   /// - Throws: ``BuildError/missingDependency(_:of:)`` for what is neither in the set nor in the store;
   ///   ``BuildError/dependencyCycles(_:)``; ``BuildError/invalidDefinition(_:line:column:reason:)`` for a version that is none, or a
-  ///   package that two definitions make; ``BuildError/unsupportedBuilder(_:definition:)``.
+  ///   package that two definitions make.
   public init(
     _ files: [DefinitionFile], for architecture: Architecture, store packages: [PackageID], bootstrap: Bootstrap = Bootstrap()
   ) throws {
@@ -159,9 +159,9 @@ private struct Resolution {
 
   func needs(of index: Int) throws -> [BuildGraph.Need] {
     let definition = nodes[index].file.definition
-    let implied = Set(try definition.buildSystem().implicitDependencies(of: definition, for: architecture).map(\.name))
+    let implied = Set(definition.buildSystem().implicitDependencies(of: definition, for: architecture).map(\.name))
     var result: [BuildGraph.Need] = []
-    for need in try definition.needs(for: architecture) {
+    for need in definition.needs(for: architecture) {
       if let found = find(need.name, for: index, isImplied: implied.contains(need.name)) {
         result.append(found)
       } else if need.isRequired {

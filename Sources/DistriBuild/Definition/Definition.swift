@@ -80,11 +80,11 @@ public struct Definition: Sendable, Hashable {
 
     /// The options of the go builder.
     public struct Go: Sendable, Hashable {
-      /// The packages to install.
+      /// The packages to install, patterns of the go command, in each entry one or several with spaces between; none for `./...`.
       public var install: [String] = []
-      /// The module's import path.
+      /// The module's import path, for a source without `go.mod`.
       public var importPath = ""
-      /// Environment for `go`.
+      /// Environment for `go`, as `NAME=value`.
       public var environment: [String] = []
     }
 
@@ -113,7 +113,7 @@ public struct Definition: Sendable, Hashable {
 
     /// Files that match a pattern.
     public struct Claim: Sendable, Hashable {
-      /// Path from the package's root with `*` and `?`, such as `out/lib/libudev.so*`.
+      /// Path from the package's root with `*`, `?`, `[a-z]` and `[^a-z]` as in Go's `filepath.Match`, such as `out/lib/libudev.so*`.
       public var glob = ""
       /// The directory in the other package; empty: the same as here.
       public var directory = ""

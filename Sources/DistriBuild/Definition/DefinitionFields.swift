@@ -88,7 +88,7 @@ extension MessageSchema<Definition.SplitPackage> {
       "split_package",
       [
         "name": .text(\.name), "runtime_dep": .texts(\.runtimeDependencies),
-        "claim": .items(\.claims, .init(), .init("claim", ["glob": .text(\.glob), "dir": .text(\.directory)])),
+        "claim": .items(\.claims, .init(), .init("claim", ["glob": .pattern(\.glob), "dir": .text(\.directory)])),
       ])
   }
 }

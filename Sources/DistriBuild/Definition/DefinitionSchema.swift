@@ -1,11 +1,14 @@
 // SPDX-FileCopyrightText: The distri authors
 // SPDX-License-Identifier: Apache-2.0
 
+/// Why a text cannot be the value of a field, as the rest of a sentence.
+struct InvalidText: Error { let reason: String }
+
 /// The fields of `pb.Build` and where they go. A table, so that the parser, the checks and the hints of errors agree.
 struct MessageSchema<Value> {
   /// What a field does with a value of the text.
   enum Action {
-    case string(repeated: Bool, (inout Value, String) -> Void)
+    case string(repeated: Bool, (inout Value, String) throws(InvalidText) -> Void)
     case flag((inout Value, Bool) -> Void)
     case message(repeated: Bool, (inout Value, TextMessage, inout DefinitionReader) throws(TextDefect) -> Void)
 
@@ -28,6 +31,14 @@ struct MessageSchema<Value> {
 
 extension MessageSchema.Action {
   static func text(_ path: WritableKeyPath<Value, String>) -> Self { .string(repeated: false) { $0[keyPath: path] = $1 } }
+
+  /// A text that has to be a pattern.
+  static func pattern(_ path: WritableKeyPath<Value, String>) -> Self {
+    .string(repeated: false) { value, text throws(InvalidText) in
+      do throws(Glob.Defect) { _ = try Glob(text) } catch { throw InvalidText(reason: error.reason) }
+      value[keyPath: path] = text
+    }
+  }
 
   static func texts(_ path: WritableKeyPath<Value, [String]>) -> Self {
     .string(repeated: true) { $0[keyPath: path].append($1) }
@@ -71,7 +82,10 @@ struct DefinitionReader {
       }
       switch (action, field.value) {
       case (.string(_, let store), .string(let bytes)):
-        store(&value, try Self.text(bytes, of: field))
+        let text = try Self.text(bytes, of: field)
+        do throws(InvalidText) { try store(&value, text) } catch {
+          throw TextDefect(offset: field.range.lowerBound, reason: "\(field.name) «\(text.printable)» \(error.reason)")
+        }
       case (.flag(let store), .scalar(let word)):
         guard let flag = Self.flags[word] else {
           throw TextDefect(offset: field.range.lowerBound, reason: "\(field.name) is true or false, not \(field.value.kind)")

@@ -94,17 +94,13 @@ public struct Lint: Sendable {
   }
 
   private func checkNeeds(_ definition: Definition, _ findings: inout Findings) {
-    do throws(BuildError) {
-      let implied = Set(try definition.buildSystem().implicitDependencies(of: definition, for: architecture).map(\.name))
-      for name in definition.dependencies where implied.contains(name) {
-        findings.add(.warning, at: "dep", value: name, "\(definition.builder?.fieldName ?? "the builder") implies \(name)")
-      }
-      for need in try definition.needs(for: architecture) where need.isRequired && !isKnown(need.name) {
-        let field = definition.dependencies.contains(need.name) ? "dep" : "runtime_dep"
-        findings.add(.error, at: field, value: need.name, "«\(need.name.printable)» is neither defined nor in the store")
-      }
-    } catch {
-      findings.add(error)
+    let implied = Set(definition.buildSystem().implicitDependencies(of: definition, for: architecture).map(\.name))
+    for name in definition.dependencies where implied.contains(name) {
+      findings.add(.warning, at: "dep", value: name, "\(definition.builder?.fieldName ?? "the builder") implies \(name)")
+    }
+    for need in definition.needs(for: architecture) where need.isRequired && !isKnown(need.name) {
+      let field = definition.dependencies.contains(need.name) ? "dep" : "runtime_dep"
+      findings.add(.error, at: field, value: need.name, "«\(need.name.printable)» is neither defined nor in the store")
     }
     for (field, names) in [("dep", definition.dependencies), ("runtime_dep", definition.runtimeDependencies)] {
       let repeated = Dictionary(grouping: names) { $0 }.filter { $0.value.count > 1 }.keys.sorted()

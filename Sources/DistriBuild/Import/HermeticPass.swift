@@ -125,7 +125,7 @@ struct HermeticPass {
 
   private func rewrite(_ script: Script, of node: PackageTree.Node, in tree: PackageTree) throws -> ([UInt8], Set<PackageID>)? {
     let path = node.entry.path
-    if definition.keptInterpreters.contains(where: { Glob($0).matches(path.description) }) { return nil }
+    if definition.keptInterpreters.contains(where: { Wildcard($0).matches(path.description) }) { return nil }
     let wanted = script.programForEnv.map { "/usr/bin/\($0)" } ?? script.interpreter
     guard let found = try program(wanted, in: tree), let limit = Int(exactly: Self.maximumTextByteCount) else { return nil }
     var line = "#!" + found.inView

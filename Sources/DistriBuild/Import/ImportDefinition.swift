@@ -143,7 +143,7 @@ public struct ImportDefinition: Sendable, Hashable {
   /// The package that a Debian package becomes part of.
   public func package(for debian: String) -> Package {
     packages.first { $0.debian.contains(debian) }
-      ?? packages.first { $0.debian.contains { $0.contains("*") && Glob($0).matches(debian) } }
+      ?? packages.first { $0.debian.contains { $0.contains("*") && Wildcard($0).matches(debian) } }
       ?? Package(name: debian, debian: [debian])
   }
 

@@ -68,7 +68,7 @@ public struct ImportPlan: Sendable, Hashable {
   private static func inOrder(_ records: [DebianRecord], of definition: ImportDefinition.Package) -> [DebianRecord] {
     func rank(_ record: DebianRecord) -> Int {
       definition.debian.firstIndex { $0 == record.name } ?? definition.debian.firstIndex {
-        $0.contains("*") && Glob($0).matches(record.name)
+        $0.contains("*") && Wildcard($0).matches(record.name)
       }
         ?? definition.debian.count
     }

@@ -67,7 +67,7 @@ extension Importer {
       }
     }
     var tree = unpacker.tree
-    for pattern in group.definition.deleted.map(Glob.init) {
+    for pattern in group.definition.deleted.map(Wildcard.init) {
       for node in tree.sortedNodes where pattern.matches(node.entry.path.description) { tree.remove(node.entry.path) }
     }
     for link in group.definition.links {

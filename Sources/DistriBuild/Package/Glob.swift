@@ -1,21 +1,71 @@
 // SPDX-FileCopyrightText: The distri authors
 // SPDX-License-Identifier: Apache-2.0
 
-/// A pattern in which `*` stands for any number of characters and `?` for one; everything else stands for itself.
+import DistriStore
+
+/// A pattern of paths, as Go's `filepath.Match` and `filepath.Glob` have it: that is what definitions of the original are written for.
+///
+/// `*` stands for any number of characters but `/`, `?` for one, `[a-z]` for one of a set, `[^a-z]` for one that is not in it; `\` takes the
+/// next character as it is. A leading dot is a character like others.
 struct Glob: Sendable, Hashable {
-  private let pattern: [UInt8]
+  private enum Part: Sendable, Hashable {
+    case literal(Unicode.Scalar)
+    case any
+    case oneOf([Bounds], negated: Bool)
+    case run
+  }
 
-  init(_ pattern: String) { self.pattern = Array(pattern.utf8) }
+  /// Backwards, as in `[z-a]`, they take nothing.
+  private struct Bounds: Sendable, Hashable {
+    let low: Unicode.Scalar
+    let high: Unicode.Scalar
+  }
 
-  /// Whether the whole text matches. Takes time in proportion to both lengths at worst, whatever the pattern.
-  func matches(_ text: String) -> Bool {
-    let text = Array(text.utf8)
+  /// What is wrong with a pattern, as the rest of a sentence.
+  struct Defect: Error, Hashable { let reason: String }
+
+  /// A pattern a component of the path.
+  private let components: [[Part]]
+
+  /// Longer ones are no patterns that a person wrote.
+  static let maximumByteCount = 4096
+
+  /// - Throws: ``Defect`` for an open set, a set without characters, a range without end, a `\` at the end of a component.
+  init(_ pattern: String) throws(Defect) {
+    guard pattern.utf8.count <= Self.maximumByteCount else { throw Defect(reason: "is longer than \(Self.maximumByteCount) bytes") }
+    var rest = Substring(pattern).unicodeScalars
+    var components: [[Part]] = [[]]
+    while let scalar = rest.popFirst() {
+      var part = Part.literal(scalar)
+      switch scalar {
+      case "/":
+        components.append([])
+        continue
+      case "*": part = .run
+      case "?": part = .any
+      case "[": part = try Self.set(&rest)
+      case "\\": part = .literal(try Self.escaped(&rest))
+      default: break
+      }
+      components[components.count - 1].append(part)
+    }
+    self.components = components.filter { !$0.isEmpty && $0 != [.literal(".")] }
+  }
+
+  /// Whether the whole path matches, component by component.
+  func matches(_ path: TreePath) -> Bool {
+    path.components.count == components.count
+      && zip(components, path.components).allSatisfy { Self.match($0, Array($1.description.unicodeScalars)) }
+  }
+
+  /// Takes time in proportion to both lengths at worst, whatever the pattern.
+  private static func match(_ pattern: [Part], _ text: [Unicode.Scalar]) -> Bool {
     var position = 0, index = 0, star: (pattern: Int, text: Int)?
     while index < text.count {
-      if position < pattern.count, pattern[position] == UInt8(ascii: "*") {
+      if position < pattern.count, pattern[position] == .run {
         star = (position, index)
         position += 1
-      } else if position < pattern.count, pattern[position] == UInt8(ascii: "?") || pattern[position] == text[index] {
+      } else if position < pattern.count, takes(pattern[position], text[index]) {
         position += 1
         index += 1
       } else if let last = star {
@@ -26,6 +76,49 @@ struct Glob: Sendable, Hashable {
         return false
       }
     }
-    return pattern[position...].allSatisfy { $0 == UInt8(ascii: "*") }
+    return pattern[position...].allSatisfy { $0 == .run }
+  }
+
+  private static func takes(_ part: Part, _ scalar: Unicode.Scalar) -> Bool {
+    switch part {
+    case .literal(let other): scalar == other
+    case .any: true
+    case .oneOf(let ranges, let negated): ranges.contains { $0.low <= scalar && scalar <= $0.high } != negated
+    case .run: false
+    }
+  }
+
+  /// The rest of a set, behind its `[`.
+  private static func set(_ rest: inout Substring.UnicodeScalarView) throws(Defect) -> Part {
+    var ranges: [Bounds] = []
+    let negated = rest.first == "^"
+    if negated { rest.removeFirst() }
+    while true {
+      if rest.first == "]", !ranges.isEmpty {
+        rest.removeFirst()
+        return .oneOf(ranges, negated: negated)
+      }
+      let low = try bound(&rest)
+      guard rest.first == "-" else {
+        ranges.append(Bounds(low: low, high: low))
+        continue
+      }
+      rest.removeFirst()
+      ranges.append(Bounds(low: low, high: try bound(&rest)))
+    }
+  }
+
+  private static func bound(_ rest: inout Substring.UnicodeScalarView) throws(Defect) -> Unicode.Scalar {
+    guard let scalar = rest.popFirst(), scalar != "/" else { throw Defect(reason: "has a [ without ]") }
+    switch scalar {
+    case "]", "-": throw Defect(reason: "has a set in which \(scalar) is in a place where a character has to be; write \\\(scalar)")
+    case "\\": return try escaped(&rest)
+    default: return scalar
+    }
+  }
+
+  private static func escaped(_ rest: inout Substring.UnicodeScalarView) throws(Defect) -> Unicode.Scalar {
+    guard let scalar = rest.popFirst(), scalar != "/" else { throw Defect(reason: "has a \\ with nothing behind it") }
+    return scalar
   }
 }

@@ -27,10 +27,11 @@ struct SplitPackages {
   private func move(
     _ claim: Definition.SplitPackage.Claim, of other: PackageID, from tree: inout PackageTree, to part: inout PackageTree
   ) throws {
-    let pattern = claim.glob.split(separator: "/").map { Glob(String($0)) }
-    let claimed = tree.sortedNodes.map(\.entry.path).filter { path in
-      path.components.count == pattern.count && zip(pattern, path.components).allSatisfy { $0.matches($1.description) }
+    let pattern: Glob
+    do throws(Glob.Defect) { pattern = try Glob(claim.glob) } catch {
+      throw defect("the claim «\(claim.glob.printable)» \(error.reason)")
     }
+    let claimed = tree.sortedNodes.map(\.entry.path).filter(pattern.matches)
     guard !claimed.isEmpty else { throw defect("\(other) claims \(claim.glob.printable), which nothing matches") }
     for path in claimed {
       var place = path

@@ -131,7 +131,7 @@ private struct DirectorySearch {
     var paths = [TreePath.root]
     for part in pattern.split(separator: "/") {
       if part.contains("*") {
-        let glob = Glob(String(part))
+        let glob = Wildcard(String(part))
         paths = try paths.flatMap { directory in
           try contents.names(in: directory).filter { glob.matches($0.description) }.map(directory.appending)
         }

@@ -45,6 +45,13 @@ public struct SystemPlan: Sendable, Hashable {
   }
 }
 
+extension SystemPlan {
+  /// The step that brings the source into the build directory, for builders that write to it; none for a build in the source.
+  static func copyOfSource(in layout: BuildLayout) -> [[String]] {
+    layout.buildsInTree ? [] : [["cp", "--archive", "--no-target-directory", "${DISTRI_SOURCEDIR}", "."]]
+  }
+}
+
 extension BuildDependency {
   /// What all builders that compile need.
   public static let toolchain: [BuildDependency] =
@@ -58,14 +65,16 @@ extension BuildDependency {
 
 extension Definition {
   /// What builds this definition.
-  ///
-  /// - Throws: ``BuildError/unsupportedBuilder(_:definition:)`` when the steps would have to come from a builder that is not there yet.
-  public func buildSystem() throws(BuildError) -> any BuildSystem {
+  public func buildSystem() -> any BuildSystem {
     switch builder {
-    case nil: return OwnSteps()
-    case .c(let options): return CBuildSystem(options: options)
-    case .some(let other):
-      throw .unsupportedBuilder(other.fieldName, definition: name)
+    case nil: OwnSteps()
+    case .c(let options): CBuildSystem(options: options)
+    case .perl(let extraFlags): PerlBuildSystem(extraFlags: extraFlags)
+    case .python: PythonBuildSystem()
+    case .goModule: GoModuleBuildSystem()
+    case .cmake(let extraFlags): CMakeBuildSystem(extraFlags: extraFlags)
+    case .meson(let extraFlags): MesonBuildSystem(extraFlags: extraFlags)
+    case .go(let options): GoBuildSystem(options: options)
     }
   }
 }

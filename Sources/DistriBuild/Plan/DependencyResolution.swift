@@ -89,10 +89,8 @@ enum NeedTime {
 
 extension Definition {
   /// What the definition and its builder ask for by name, each once: first what the builder implies.
-  ///
-  /// - Throws: ``BuildError/unsupportedBuilder(_:definition:)``.
-  func needs(for architecture: Architecture, only time: NeedTime = .any) throws(BuildError) -> [BuildDependency] {
-    var needs = try buildSystem().implicitDependencies(of: self, for: architecture)
+  func needs(for architecture: Architecture, only time: NeedTime = .any) -> [BuildDependency] {
+    var needs = buildSystem().implicitDependencies(of: self, for: architecture)
     needs += namedNeeds(time).map { BuildDependency($0) }
     var seen: [String: Int] = [:]
     var result: [BuildDependency] = []

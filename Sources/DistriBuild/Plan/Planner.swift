@@ -64,7 +64,7 @@ public struct Planner {
     self.sourceDate = sourceDate
   }
 
-  /// - Throws: ``BuildError``: unknown variables' packages, a builder that is not there, a definition without steps.
+  /// - Throws: ``BuildError``: unknown variables' packages, options that do not go together, a definition without steps.
   public func plan() throws -> BuildPlan {
     let system = try definition.buildSystem().plan(definition, in: layout, with: dependencies)
     let steps = definition.steps.isEmpty ? system.steps : definition.steps

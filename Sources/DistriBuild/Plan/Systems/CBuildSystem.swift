@@ -8,8 +8,10 @@ struct CBuildSystem: BuildSystem {
   let options: Definition.Builder.C
 
   func implicitDependencies(of definition: Definition, for architecture: Architecture) -> [BuildDependency] {
-    let autotools = ["autoconf", "automake", "libtool", "gettext"]
-    return BuildDependency.toolchain + (options.runsAutoreconf ? autotools.map { BuildDependency($0) } : [])
+    guard options.runsAutoreconf else { return BuildDependency.toolchain }
+    return BuildDependency.toolchain + ["autoconf", "automake", "libtool", "gettext"].map { BuildDependency($0) }
+      // gettext's autopoint may keep its files in an archive.
+      + ["tar", "xz", "gzip"].map { BuildDependency($0, isRequired: false) }
   }
 
   func plan(_ definition: Definition, in layout: BuildLayout, with dependencies: [PackageID]) throws -> SystemPlan {
@@ -26,6 +28,9 @@ struct CBuildSystem: BuildSystem {
       ] + options.extraConfigureFlags)
     steps.append(["make", "-j${DISTRI_JOBS}", "V=1"] + options.extraMakeFlags)
     steps.append(["make", "install", "DESTDIR=${DISTRI_DESTDIR}", "PREFIX=${DISTRI_PREFIX}"] + options.extraMakeFlags)
-    return SystemPlan(steps: steps, environment: ["DESTDIR": "${DISTRI_DESTDIR}"])
+    var environment = ["DESTDIR": "${DISTRI_DESTDIR}"]
+    // Macros of all packages; an automake that was built here looks into its own directory only.
+    if options.runsAutoreconf { environment["ACLOCAL_PATH"] = "/ro/share/aclocal" }
+    return SystemPlan(steps: steps, environment: environment)
   }
 }
