@@ -46,6 +46,7 @@ struct BuildCommand: AsyncParsableCommand {
 
   @OptionGroup var storeOptions: StoreOptions
   @OptionGroup var definitionOptions: DefinitionOptions
+  @OptionGroup var limitOptions: LimitOptions
 
   @Option(
     help: ArgumentHelp("Where builds happen and their logs stay. Without it, _build beside the definitions.", valueName: "dir"))
@@ -72,6 +73,7 @@ struct BuildCommand: AsyncParsableCommand {
       work: workPath)
     builder.jobs = jobs
     builder.keepsFiles = keep
+    builder.limits = limitOptions.limits
     builder.report = { Terminal.standardError.write("\($0)\n") }
     let files = try packages.map { try DefinitionFile(directory: absolute(directory(of: $0))) }
     let task = Task { [builder] in
