@@ -119,7 +119,8 @@ let package = Package(
       path: "Tests/FSTestSupport", exclude: ["CTestCalls"], swiftSettings: tool),
     .target(name: "CTestCalls", path: "Tests/FSTestSupport/CTestCalls"),
     .testTarget(name: "DistriFSTests", dependencies: ["DistriFS", "FSTestSupport", "TestSupport"], swiftSettings: tool),
-    .testTarget(name: "DistriBuildTests", dependencies: ["DistriBuild", "TestSupport"], swiftSettings: tool),
+    .testTarget(
+      name: "DistriBuildTests", dependencies: ["DistriBuild", "TestSupport"], exclude: ["Probe"], swiftSettings: tool),
     .testTarget(name: "DistriRepoTests", dependencies: ["DistriRepo", "TestSupport"], swiftSettings: tool),
     .executableTarget(
       name: "poison-mount", dependencies: ["DistriFS", "FSTestSupport", "CSupervisor", system], path: "Tests/poison-mount",

@@ -18,6 +18,8 @@ public enum BuildError: Error, Sendable, Equatable {
   case source(String, reason: String)
   /// A build step that failed. `tail` holds the last lines of its output.
   case stepFailed(step: String, ExitStatus, log: FilePath, tail: [String])
+  /// A build step that came to a limit of its sandbox. `log` is nil where the output is kept elsewhere.
+  case limitExceeded(SandboxPlan.Limit, step: String, log: FilePath?)
   /// What the steps left cannot become the package. `pass` is the pass that found out.
   case invalidPackage(String, pass: String, reason: String)
   /// A program of the host that is missing or failed, such as `patchelf` or `apt-get`.
@@ -44,6 +46,9 @@ extension BuildError: CustomStringConvertible {
     case .stepFailed(let step, let status, let log, let tail):
       (["step «\(step)» failed with \(status); its whole output is in \(log)"] + tail.map { "  | \($0)" })
         .joined(separator: "\n")
+    case .limitExceeded(let limit, let step, let log):
+      "step «\(step)» came to its limit of \(limit) and was ended; raise the limit\(Self.advice(limit))"
+        + (log.map { "; its output is in \($0)" } ?? "")
     case .invalidPackage(let package, let pass, let reason):
       "\(package): \(pass): \(reason)"
     case .tool(let program, let reason):
@@ -53,7 +58,15 @@ extension BuildError: CustomStringConvertible {
     }
   }
 
+  private static func advice(_ limit: SandboxPlan.Limit) -> String {
+    if case .time = limit { return "" }
+    return ", or let fewer jobs run at once"
+  }
+
   private static func advice(_ operation: String, _ errno: Errno) -> String {
+    if operation == SandboxProcess.limitOfProcesses {
+      return "; root needs a control group with the controller «pids», and none can be made below /sys/fs/cgroup"
+    }
     guard operation == SandboxStage.createNamespaces.description else { return "" }
     return switch errno {
     case .notPermitted, .permissionDenied:

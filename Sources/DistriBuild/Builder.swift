@@ -22,6 +22,8 @@ public struct Builder: Sendable {
   public var jobs = 1
   /// Packages to take for names of definitions, instead of the newest of the store.
   public var choices: [String: PackageID] = [:]
+  /// How much memory, processes and time the steps may take.
+  public var limits = SandboxPlan.Limits()
   /// Whether the build's directories stay when it is done; when it fails, they stay anyway.
   public var keepsFiles = false
   /// How images are written.
@@ -56,9 +58,10 @@ public struct Builder: Sendable {
 
     let sourceDate = try await timed("source") { try await prepareSource(definition, workspace) }
     let plan = try await dependencyRoot.withRoot(of: dependencies, reserving: package) { view in
-      let plan = try Planner(
+      var plan = try Planner(
         definition, layout: workspace.layout, dependencies: dependencies, contents: contents, view: view, sourceDate: sourceDate
       ).plan()
+      plan.sandbox.limits = limits
       let execution = Execution(plan: plan, sandbox: sandbox, log: workspace.log, report: report)
       try await execution.applyPatches(definition.patches)
       try await execution.runSteps()

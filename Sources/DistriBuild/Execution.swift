@@ -66,16 +66,21 @@ struct Execution: Sendable {
     let start = ContinuousClock.now
     report(.began(title ?? commands.first.map(BuildPlan.line) ?? ""))
     let progress = Mutex((count: 0, time: start))
-    let status = try await sandbox.run(sequence: commands, in: plan, io: .log(file)) { index, status in
-      let now = ContinuousClock.now
-      let before = progress.withLock { progress in
-        defer { progress = (index + 1, now) }
-        return progress.time
+    let status: ExitStatus
+    do {
+      status = try await sandbox.run(sequence: commands, in: plan, io: .log(file)) { index, status in
+        let now = ContinuousClock.now
+        let before = progress.withLock { progress in
+          defer { progress = (index + 1, now) }
+          return progress.time
+        }
+        if status.isSuccess, title == nil {
+          report(.finished(BuildPlan.line(commands[index]), now - before))
+          if index + 1 < commands.count { report(.began(BuildPlan.line(commands[index + 1]))) }
+        }
       }
-      if status.isSuccess, title == nil {
-        report(.finished(BuildPlan.line(commands[index]), now - before))
-        if index + 1 < commands.count { report(.began(BuildPlan.line(commands[index + 1]))) }
-      }
+    } catch BuildError.limitExceeded(let limit, let step, _) {
+      throw BuildError.limitExceeded(limit, step: step, log: log)
     }
     guard status.isSuccess else {
       let failed = progress.withLock { min(max($0.count - 1, 0), commands.count - 1) }

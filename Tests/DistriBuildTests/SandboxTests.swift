@@ -9,28 +9,6 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// The host's programs, read-only, and nothing else of it.
-private func hostPrograms(_ more: [SandboxPlan.Operation] = []) -> SandboxPlan {
-  SandboxPlan(
-    operations: [
-      .bind(from: "/usr", to: "/usr", readOnly: true), .symbolicLink(at: "/bin", to: "usr/bin"),
-      .symbolicLink(at: "/lib", to: "usr/lib"), .symbolicLink(at: "/lib64", to: "usr/lib64"), .proc(at: "/proc"),
-      .devices(at: "/dev"), .tmpfs(at: "/tmp"),
-    ] + more, environment: ["PATH": "/usr/bin"])
-}
-
-/// Runs a shell script and returns what it wrote and how it ended.
-private func shell(_ script: String, in plan: SandboxPlan = hostPrograms()) async throws -> (
-  String, DistriBuild.ExitStatus
-) {
-  let directory = try TemporaryDirectory()
-  let path = directory.path.appending("output")
-  let file = try FileDescriptor.open(path, .readWrite, options: .create, permissions: .ownerReadWrite)
-  defer { try? file.close() }
-  let status = try await NamespaceSandbox().run(["sh", "-c", script], in: plan, io: .log(file))
-  return (try String(contentsOfFile: path.string, encoding: .utf8), status)
-}
-
 /// Opens a pipe, which waits for the other side, and returns how many bytes came before its end.
 private func readToEnd(_ fifo: String, whenOpen: () -> Void = {}) throws -> Int {
   let file = try FileDescriptor.open(FilePath(fifo), .readOnly)
@@ -67,6 +45,7 @@ private func readToEnd(_ fifo: String, whenOpen: () -> Void = {}) throws -> Int 
         stderr
         stdin
         stdout
+        tty
         urandom
         zero
 
@@ -224,10 +203,13 @@ private func readToEnd(_ fifo: String, whenOpen: () -> Void = {}) throws -> Int 
     let file = try FileDescriptor.open(log, .readWrite, options: .create, permissions: .ownerReadWrite)
     defer { try? file.close() }
     let program = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
+    let sources = FilePath(#filePath).removingLastComponent()
     let shared = ["bin", "dev", "etc", "lib", "lib64", "opt", "proc", "sys", "usr"].map { "/\($0)" }
     var plan = SandboxPlan(
       operations: shared.filter { FileManager.default.fileExists(atPath: $0) }
-        .map { .bind(from: FilePath($0), to: FilePath($0)) } + [.bind(from: FilePath(program), to: "/tests"), .tmpfs(at: "/tmp")])
+        .map { .bind(from: FilePath($0), to: FilePath($0)) } + [
+          .bind(from: FilePath(program), to: "/tests"), .bind(from: sources, to: sources, readOnly: true), .tmpfs(at: "/tmp"),
+        ])
     plan.namespaces = []
     plan.identity = SandboxPlan.Identity(userID: 1000, groupID: 1000)
     plan.privileges = .inherited
@@ -244,6 +226,7 @@ private func readToEnd(_ fifo: String, whenOpen: () -> Void = {}) throws -> Int 
     ])
     plan.environment = ["PATH": "/bin", "HOME": "/"]
     plan.hostname = "distri"
+    plan.limits = SandboxPlan.Limits(memory: 512 << 20, processes: 64, time: .seconds(7200))
     #expect(
       plan.description == """
         bind /a on /b, read-only
@@ -253,7 +236,10 @@ private func readToEnd(_ fifo: String, whenOpen: () -> Void = {}) throws -> Int 
         namespaces user pid network ipc uts cgroup mount
         hostname distri
         run as 0:0
-        privileges of an installation
+        privileges of an installation, system calls filtered
+        at most 512 MiB of memory, in all by a control group, else by each process's address space
+        at most 64 processes and threads, by a control group, else by the user's number of processes
+        at most 2 hours, by the clock
         own session
         start in /
         """)

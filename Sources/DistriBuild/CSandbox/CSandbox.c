@@ -2,28 +2,30 @@
 // SPDX-License-Identifier: Apache-2.0
 
 #define _GNU_SOURCE
-#include "CSandbox.h"
+#include "FirstProcess.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/sched.h>
 #include <net/if.h>
+#include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 // Descriptors of the sandbox's first process, after 0 to 2.
 enum { REPORTS = 3, START = 4, FIRST_FREE = 5 };
 
-static _Noreturn void fail(enum csandbox_stage stage, size_t index) {
+_Noreturn void csandbox_fail(enum csandbox_stage stage, size_t index) {
   // 12 bytes are written atomically.
   struct csandbox_report report = {(int32_t)stage, (int32_t)index, errno};
   ssize_t written = write(REPORTS, &report, sizeof report);
@@ -40,6 +42,9 @@ static long start_process(uint64_t flags, int *descriptor, uint64_t exit_signal)
   return syscall(SYS_clone3, &args, sizeof args);
 }
 
+// The filter has no clone3 any more. The raw call again, whose flags come first on all our machines.
+static long fork_command(void) { return syscall(SYS_clone, SIGCHLD, NULL, NULL, NULL, NULL); }
+
 static void reset_signals(void) {
   struct sigaction action;
   memset(&action, 0, sizeof action);
@@ -55,135 +60,14 @@ static void arrange_descriptors(const struct csandbox_plan *plan, int reports, i
   for (int i = 4; i >= 0; i--) {
     high[i] = fcntl(from[i], F_DUPFD_CLOEXEC, 16);
     if (high[i] < 0) {
-      if (i < 4 && dup2(reports, REPORTS) >= 0) fail(CSANDBOX_STAGE_STREAMS, (size_t)i);
+      if (i < 4 && dup2(reports, REPORTS) >= 0) csandbox_fail(CSANDBOX_STAGE_STREAMS, (size_t)i);
       _exit(126);
     }
   }
   for (int i = 0; i < 5; i++) {
     if (dup3(high[i], i, i < 3 ? 0 : O_CLOEXEC) < 0) _exit(126);
   }
-  if (close_range(FIRST_FREE, ~0U, 0)) fail(CSANDBOX_STAGE_STREAMS, 0);
-}
-
-static int make_parents(const char *path) {
-  char buffer[4096];
-  size_t length = strlen(path);
-  if (length >= sizeof buffer) {
-    errno = ENAMETOOLONG;
-    return -1;
-  }
-  memcpy(buffer, path, length + 1);
-  for (size_t i = 1; i < length; i++) {
-    if (buffer[i] != '/') continue;
-    buffer[i] = 0;
-    // A directory on a read-only mount answers EROFS even when it is there: only its absence counts.
-    struct stat status;
-    if (mkdir(buffer, 0755) && errno != EEXIST && stat(buffer, &status)) return -1;
-    buffer[i] = '/';
-  }
-  return 0;
-}
-
-static int make_directory(const char *path, mode_t mode) {
-  struct stat status;
-  if (mkdir(path, mode) == 0) return chmod(path, mode);
-  int error = errno;
-  if (stat(path, &status) == 0 && S_ISDIR(status.st_mode)) return 0;
-  errno = error;
-  return -1;
-}
-
-static int make_file(const char *path, const char *contents, uint64_t length, mode_t mode) {
-  int file = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
-  if (file < 0) return -1;
-  while (length > 0) {
-    ssize_t written = write(file, contents, length);
-    if (written < 0 && errno == EINTR) continue;
-    if (written < 0) return -1;
-    contents += written;
-    length -= (uint64_t)written;
-  }
-  if (fchmod(file, mode)) return -1;
-  return close(file);
-}
-
-static int make_read_only(int tree) {
-  struct mount_attr attributes;
-  memset(&attributes, 0, sizeof attributes);
-  attributes.attr_set = MOUNT_ATTR_RDONLY;
-  return mount_setattr(tree, "", AT_EMPTY_PATH | AT_RECURSIVE, &attributes, sizeof attributes);
-}
-
-static int attach(int tree, const char *target) {
-  if (move_mount(tree, "", AT_FDCWD, target, MOVE_MOUNT_F_EMPTY_PATH)) return -1;
-  return close(tree);
-}
-
-static int open_source(struct csandbox_operation *operation) {
-  unsigned flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC;
-  if (operation->flags & CSANDBOX_RECURSIVE) flags |= AT_RECURSIVE;
-  operation->tree = open_tree(AT_FDCWD, operation->source, flags);
-  return operation->tree < 0 ? -1 : 0;
-}
-
-static int bind_source(const struct csandbox_operation *operation) {
-  struct stat status;
-  if (fstat(operation->tree, &status)) return -1;
-  if (S_ISDIR(status.st_mode)) {
-    if (make_directory(operation->target, 0755)) return -1;
-  } else if (access(operation->target, F_OK) && make_file(operation->target, "", 0, 0644)) {
-    return -1;
-  }
-  if ((operation->flags & CSANDBOX_READ_ONLY) && make_read_only(operation->tree)) return -1;
-  return attach(operation->tree, operation->target);
-}
-
-static int protect(const char *target) {
-  int tree = open_tree(AT_FDCWD, target, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
-  if (tree < 0) return errno == ENOENT ? 0 : -1; // a kernel without this file has nothing to protect
-  if (make_read_only(tree)) return -1;
-  return attach(tree, target);
-}
-
-static int perform(const struct csandbox_operation *operation) {
-  const char *target = operation->target;
-  if (make_parents(target)) return -1;
-  switch (operation->kind) {
-  case CSANDBOX_BIND: return bind_source(operation);
-  case CSANDBOX_DIRECTORY: return make_directory(target, operation->mode);
-  case CSANDBOX_SYMBOLIC_LINK: return symlink(operation->source, target);
-  case CSANDBOX_FILE: return make_file(target, operation->source, operation->length, operation->mode);
-  case CSANDBOX_TMPFS:
-    if (make_directory(target, 0755)) return -1;
-    return mount("tmpfs", target, "tmpfs", MS_NOSUID | MS_NODEV, operation->source);
-  case CSANDBOX_PROC:
-    if (make_directory(target, 0755)) return -1;
-    return mount("proc", target, "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL);
-  case CSANDBOX_PTS:
-    if (make_directory(target, 0755)) return -1;
-    return mount("devpts", target, "devpts", MS_NOSUID | MS_NOEXEC, "newinstance,ptmxmode=0666,mode=620");
-  case CSANDBOX_PROTECT: return protect(target);
-  }
-  errno = EINVAL;
-  return -1;
-}
-
-static void make_root(const struct csandbox_plan *plan) {
-  if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL)) fail(CSANDBOX_STAGE_PRIVATE, 0);
-  // Sources are taken while their paths still mean what the caller meant; the rest happens in the new root, so that no
-  // symbolic link in there can lead out.
-  for (size_t i = 0; i < plan->operation_count; i++) {
-    if (plan->operations[i].kind == CSANDBOX_BIND && open_source(&plan->operations[i])) fail(CSANDBOX_STAGE_SOURCE, i);
-  }
-  if (mount("tmpfs", "/tmp", "tmpfs", MS_NOSUID | MS_NODEV, "mode=755") || chdir("/tmp") ||
-      syscall(SYS_pivot_root, ".", "."))
-    fail(CSANDBOX_STAGE_ROOT, 0);
-  // The old root now lies over the new one and is reached by "." only. It goes last: the kernel lets an ordinary user
-  // mount /proc only where another whole /proc can be seen.
-  for (size_t i = 0; i < plan->operation_count; i++) {
-    if (perform(&plan->operations[i])) fail(CSANDBOX_STAGE_OPERATION, i);
-  }
-  if (umount2(".", MNT_DETACH) || chdir("/")) fail(CSANDBOX_STAGE_DETACH, 0);
+  if (close_range(FIRST_FREE, ~0U, 0)) csandbox_fail(CSANDBOX_STAGE_STREAMS, 0);
 }
 
 static int raise_loopback(void) {
@@ -198,36 +82,28 @@ static int raise_loopback(void) {
   return result;
 }
 
-static int limit_capabilities(uint64_t kept) {
-  for (int number = 0; number < 64; number++) {
-    if (kept >> number & 1) continue;
-    if (prctl(PR_CAPBSET_DROP, number, 0, 0, 0) == 0) continue;
-    return errno == EINVAL ? 0 : -1; // past the last capability that this kernel knows
-  }
-  return 0;
-}
-
 static _Noreturn void execute(const struct csandbox_plan *plan, size_t index, pid_t parent) {
   const struct csandbox_command *command = &plan->commands[index];
   reset_signals();
-  if (plan->new_session && setsid() < 0) fail(CSANDBOX_STAGE_SESSION, 0);
-  if (plan->capabilities != ~UINT64_C(0) && limit_capabilities(plan->capabilities)) fail(CSANDBOX_STAGE_CAPABILITIES, 0);
+  if (plan->new_session && setsid() < 0) csandbox_fail(CSANDBOX_STAGE_SESSION, 0);
+  // A terminal that is nobody's becomes the session's: without, a shell has no job control.
+  if (plan->new_session && isatty(0)) ioctl(0, TIOCSCTTY, 0);
   if (plan->set_identity) {
     // The raw calls: those of libc wait for all threads of the program to follow, and there are none here.
     // setgroups is denied to ordinary users; their groups cannot be seen inside anyway.
-    if (!plan->deny_setgroups && syscall(SYS_setgroups, 0, NULL)) fail(CSANDBOX_STAGE_IDENTITY, 0);
+    if (!plan->deny_setgroups && syscall(SYS_setgroups, 0, NULL)) csandbox_fail(CSANDBOX_STAGE_IDENTITY, 0);
     if (syscall(SYS_setresgid, plan->group_id, plan->group_id, plan->group_id) ||
         syscall(SYS_setresuid, plan->user_id, plan->user_id, plan->user_id))
-      fail(CSANDBOX_STAGE_IDENTITY, 0);
+      csandbox_fail(CSANDBOX_STAGE_IDENTITY, 0);
   }
   // After the change of identity, which clears it.
-  if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) || getppid() != parent) fail(CSANDBOX_STAGE_FORK, 0);
-  if (plan->no_new_privileges && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)) fail(CSANDBOX_STAGE_IDENTITY, 0);
-  if (chdir(plan->working_directory)) fail(CSANDBOX_STAGE_WORKING_DIRECTORY, 0);
+  if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) || getppid() != parent) csandbox_fail(CSANDBOX_STAGE_FORK, 0);
+  if (chdir(plan->working_directory)) csandbox_fail(CSANDBOX_STAGE_WORKING_DIRECTORY, 0);
   if (!command->candidates) _exit(0);
   sigset_t none;
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, NULL);
+  if (csandbox_limit_memory(plan)) csandbox_fail(CSANDBOX_STAGE_LIMITS, 0);
   int error = ENOENT;
   for (char *const *candidate = command->candidates; *candidate; candidate++) {
     execve(*candidate, command->arguments, plan->environment);
@@ -235,7 +111,16 @@ static _Noreturn void execute(const struct csandbox_plan *plan, size_t index, pi
     if (errno != ENOENT && errno != ENOTDIR && errno != EACCES) break;
   }
   errno = error;
-  fail(CSANDBOX_STAGE_EXECUTE, index);
+  csandbox_fail(CSANDBOX_STAGE_EXECUTE, index);
+}
+
+// What commands inherit. The first process keeps its capabilities, for the change of identity; it is a copy of the
+// program, memory included, so nobody may look into it, and it makes no call that it will not let its commands make.
+static void confine(const struct csandbox_plan *plan) {
+  if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) || csandbox_limit_resources(plan)) csandbox_fail(CSANDBOX_STAGE_LIMITS, 0);
+  if (plan->capabilities != ~UINT64_C(0) && csandbox_limit_capabilities(plan->capabilities)) csandbox_fail(CSANDBOX_STAGE_CAPABILITIES, 0);
+  if (plan->no_new_privileges && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)) csandbox_fail(CSANDBOX_STAGE_IDENTITY, 0);
+  if (plan->filter_system_calls && csandbox_filter_calls()) csandbox_fail(CSANDBOX_STAGE_FILTER, 0);
 }
 
 // The sandbox's first process: process 1 where there is a process namespace. It ignores what the terminal sends (the
@@ -248,8 +133,8 @@ static _Noreturn void supervise(const struct csandbox_plan *plan) {
   for (size_t i = 0; i < sizeof ignored / sizeof *ignored; i++) sigaction(ignored[i], &action, NULL);
   pid_t self = getpid();
   for (size_t i = 0; i < plan->command_count; i++) {
-    long command = start_process(0, NULL, SIGCHLD);
-    if (command < 0) fail(CSANDBOX_STAGE_FORK, i);
+    long command = fork_command();
+    if (command < 0) csandbox_fail(CSANDBOX_STAGE_FORK, i);
     if (command == 0) execute(plan, i, self);
     int status = 0;
     for (long ended = 0; ended != command;) {
@@ -266,20 +151,24 @@ static _Noreturn void supervise(const struct csandbox_plan *plan) {
 static _Noreturn void run_first_process(const struct csandbox_plan *plan, int reports, int start) {
   reset_signals();
   arrange_descriptors(plan, reports, start);
-  if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0)) fail(CSANDBOX_STAGE_FORK, 0);
+  if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0)) csandbox_fail(CSANDBOX_STAGE_FORK, 0);
   char go;
   if (read(START, &go, 1) != 1) _exit(126); // the program died, or could not map our ids
   close(START);
+  // It may have died before the line above asked to be told.
+  struct pollfd reader = {.fd = REPORTS, .events = POLLOUT};
+  if (poll(&reader, 1, 0) > 0 && (reader.revents & POLLERR)) _exit(126);
+  // Now, and not when the process was made: the control group that it has been put into is where its view begins.
+  if ((plan->namespaces & CSANDBOX_CGROUP) && unshare(CLONE_NEWCGROUP)) csandbox_fail(CSANDBOX_STAGE_CLONE, 0);
   umask(022);
-  make_root(plan);
-  if ((plan->namespaces & CSANDBOX_NETWORK) && raise_loopback()) fail(CSANDBOX_STAGE_LOOPBACK, 0);
-  if (plan->hostname && sethostname(plan->hostname, strlen(plan->hostname))) fail(CSANDBOX_STAGE_HOSTNAME, 0);
+  csandbox_make_root(plan);
+  if ((plan->namespaces & CSANDBOX_NETWORK) && raise_loopback()) csandbox_fail(CSANDBOX_STAGE_LOOPBACK, 0);
+  if (plan->hostname && sethostname(plan->hostname, strlen(plan->hostname))) csandbox_fail(CSANDBOX_STAGE_HOSTNAME, 0);
+  confine(plan);
   supervise(plan);
 }
 
-static int write_process_file(pid_t process, const char *name, const char *text) {
-  char path[64];
-  snprintf(path, sizeof path, "/proc/%d/%s", (int)process, name);
+static int write_file(const char *path, const char *text) {
   int file = open(path, O_WRONLY | O_CLOEXEC);
   if (file < 0) return -1;
   ssize_t written = write(file, text, strlen(text));
@@ -287,6 +176,21 @@ static int write_process_file(pid_t process, const char *name, const char *text)
   close(file);
   errno = error;
   return written == (ssize_t)strlen(text) ? 0 : -1;
+}
+
+static int write_process_file(pid_t process, const char *name, const char *text) {
+  char path[64];
+  snprintf(path, sizeof path, "/proc/%d/%s", (int)process, name);
+  return write_file(path, text);
+}
+
+static int join_groups(const struct csandbox_plan *plan, pid_t process) {
+  char text[16];
+  snprintf(text, sizeof text, "%d", (int)process);
+  for (char *const *file = plan->group_files; *file; file++) {
+    if (write_file(*file, text)) return -1;
+  }
+  return 0;
 }
 
 static int map_ids(const struct csandbox_plan *plan, pid_t process) {
@@ -303,7 +207,6 @@ static uint64_t clone_flags(uint32_t namespaces) {
   if (namespaces & CSANDBOX_NETWORK) flags |= CLONE_NEWNET;
   if (namespaces & CSANDBOX_IPC) flags |= CLONE_NEWIPC;
   if (namespaces & CSANDBOX_UTS) flags |= CLONE_NEWUTS;
-  if (namespaces & CSANDBOX_CGROUP) flags |= CLONE_NEWCGROUP;
   return flags;
 }
 
@@ -335,6 +238,7 @@ int csandbox_spawn(const struct csandbox_plan *plan, struct csandbox_process *pr
   pthread_sigmask(SIG_SETMASK, &before, NULL);
   close(reports[1]);
   if (result == 0 && map_ids(plan, (pid_t)child)) result = abandon(failure, CSANDBOX_STAGE_MAP_IDS);
+  if (result == 0 && join_groups(plan, (pid_t)child)) result = abandon(failure, CSANDBOX_STAGE_GROUPS);
   // Our read end is still open, so that the write to a process that is already dead raises no SIGPIPE.
   if (result == 0 && write(start[1], "g", 1) != 1) result = abandon(failure, CSANDBOX_STAGE_PIPE);
   close(start[0]);
@@ -350,8 +254,26 @@ int csandbox_spawn(const struct csandbox_plan *plan, struct csandbox_process *pr
   return result;
 }
 
-int csandbox_next(const struct csandbox_process *process, struct csandbox_report *report) {
+static int64_t now(void) {
+  struct timespec time;
+  clock_gettime(CLOCK_MONOTONIC, &time);
+  return time.tv_sec * INT64_C(1000000000) + time.tv_nsec;
+}
+
+int64_t csandbox_deadline(int64_t nanoseconds) {
+  int64_t start = now();
+  return nanoseconds > INT64_MAX - start ? INT64_MAX : start + nanoseconds;
+}
+
+int csandbox_next(const struct csandbox_process *process, struct csandbox_report *report, int64_t deadline) {
   for (;;) {
+    if (deadline >= 0) {
+      int64_t rest = deadline - now();
+      if (rest <= 0) return -1;
+      struct timespec time = {rest / 1000000000, rest % 1000000000};
+      struct pollfd pipe = {.fd = process->reports, .events = POLLIN};
+      if (ppoll(&pipe, 1, &time, NULL) <= 0) continue;
+    }
     ssize_t count = read(process->reports, report, sizeof *report);
     if (count == sizeof *report) return 1;
     if (count >= 0 || errno != EINTR) return 0;

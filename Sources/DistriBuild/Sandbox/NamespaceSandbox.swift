@@ -21,7 +21,8 @@ public struct NamespaceSandbox: Sandbox {
 
   /// Runs the commands in turn and returns how the last one ended.
   ///
-  /// - Throws: ``BuildError/sandbox(operation:_:)``; `CancellationError` when the task was cancelled.
+  /// - Throws: ``BuildError/sandbox(operation:_:)``; ``BuildError/limitExceeded(_:step:log:)``; `CancellationError` when the task was
+  ///   cancelled.
   public func run(
     sequence commands: [[String]], in plan: SandboxPlan, io: StandardStreams,
     whenEnded: @escaping @Sendable (Int, ExitStatus) -> Void
@@ -47,6 +48,7 @@ enum SandboxStage: Int32, CustomStringConvertible {
   case createNamespaces, mapIDs, arrangeStreams, makePrivate, openSource, makeRoot, operation, leaveOldRoot,
     raiseLoopback
   case setHostname, startProcess, makeSession, limitCapabilities, changeIdentity, changeDirectory, execute
+  case joinGroups, limitResources, filterCalls
 
   var description: String {
     switch self {
@@ -66,6 +68,9 @@ enum SandboxStage: Int32, CustomStringConvertible {
     case .changeIdentity: "change user and group"
     case .changeDirectory: "change the working directory"
     case .execute: "execute"
+    case .joinGroups: "join the control group"
+    case .limitResources: "limit resources"
+    case .filterCalls: "filter system calls"
     }
   }
 }

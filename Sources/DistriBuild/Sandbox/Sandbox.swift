@@ -13,7 +13,8 @@ public protocol Sandbox: Sendable {
   ///
   /// The command is searched in the plan's `PATH` unless it contains a slash. When the task is cancelled, the command is killed.
   ///
-  /// - Throws: ``BuildError/sandbox(operation:_:)`` that names the first operation of the plan that failed; `CancellationError`.
+  /// - Throws: ``BuildError/sandbox(operation:_:)`` that names the first operation of the plan that failed;
+  ///   ``BuildError/limitExceeded(_:step:log:)`` when a command failed and one of the plan's limits was hit; `CancellationError`.
   func run(_ command: [String], in plan: SandboxPlan, io: StandardStreams) async throws -> ExitStatus
   /// Runs commands one after the other in one and the same sandbox, until one fails: each sees what the others changed.
   ///

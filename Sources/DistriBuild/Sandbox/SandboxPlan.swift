@@ -20,9 +20,10 @@ public struct SandboxPlan: Sendable, Hashable {
     case file(at: FilePath, contents: [UInt8], permissions: FilePermissions = FilePermissions(rawValue: 0o644))
     /// An empty file system in memory.
     case tmpfs(at: FilePath, permissions: FilePermissions = FilePermissions(rawValue: 0o1777))
-    /// The process file system of the sandbox's process namespace, its switches that concern the whole machine read-only.
+    /// The process file system of the sandbox's process namespace, its switches that concern the whole machine read-only, its lists
+    /// of the kernel's memory, keys and timers empty.
     case proc(at: FilePath)
-    /// null, zero, full, random, urandom, a private pts and shm, and the usual links.
+    /// null, zero, full, random, urandom, tty, a private pts and shm, and the usual links.
     case devices(at: FilePath)
   }
 
@@ -68,7 +69,9 @@ public struct SandboxPlan: Sendable, Hashable {
     /// What its identity and namespaces give.
     case inherited
     /// What installing files takes (owners, modes, capabilities of files, killing its own processes); no mounts, no devices, and
-    /// setuid programs give nothing.
+    /// setuid programs give nothing. A filter of system calls keeps to that, and refuses namespaces, keys, `bpf`, `io_uring`,
+    /// `userfaultfd`, the kernel's modules and clock, and sockets other than local, IPv4, IPv6 and routing ones. `ptrace` is allowed:
+    /// there is nothing to see but the sandbox's own processes.
     case installation
   }
 
@@ -86,7 +89,10 @@ public struct SandboxPlan: Sendable, Hashable {
   public var identity: Identity?
   /// What the command may do at most.
   public var privileges: Privileges
-  /// Whether the command is cut off the caller's terminal. Otherwise Ctrl-C reaches it, because it stays in the caller's
+  /// How much it may take.
+  public var limits: Limits
+  /// Whether the command is cut off the caller's terminal, and has its own standard input as its terminal if that is one that nobody
+  /// else has. Otherwise Ctrl-C reaches it, because it stays in the caller's
   /// process group; a caller that wants to outlive that ignores `SIGINT` and `SIGQUIT` in the meantime.
   public var ownSession: Bool
 
@@ -94,7 +100,7 @@ public struct SandboxPlan: Sendable, Hashable {
   public init(
     operations: [Operation] = [], environment: [String: String] = [:], workingDirectory: FilePath = "/",
     hostname: String? = nil, namespaces: Namespaces = .all, identity: Identity? = .root,
-    privileges: Privileges = .installation, ownSession: Bool = true
+    privileges: Privileges = .installation, limits: Limits = Limits(), ownSession: Bool = true
   ) {
     self.operations = operations
     self.environment = environment
@@ -103,6 +109,7 @@ public struct SandboxPlan: Sendable, Hashable {
     self.namespaces = namespaces
     self.identity = identity
     self.privileges = privileges
+    self.limits = limits
     self.ownSession = ownSession
   }
 }
@@ -141,7 +148,8 @@ extension SandboxPlan: CustomStringConvertible {
     lines.append("namespaces \(namespaces)")
     if let hostname { lines.append("hostname \(hostname)") }
     if let identity { lines.append("run as \(identity.userID):\(identity.groupID)") }
-    if privileges == .installation { lines.append("privileges of an installation") }
+    if privileges == .installation { lines.append("privileges of an installation, system calls filtered") }
+    lines += limits.all.map { "at most \($0), \($0.means)" }
     if ownSession { lines.append("own session") }
     lines.append("start in \(workingDirectory)")
     return lines.joined(separator: "\n")

@@ -46,6 +46,7 @@ struct BuildCommand: AsyncParsableCommand {
 
   @OptionGroup var storeOptions: StoreOptions
   @OptionGroup var definitionOptions: DefinitionOptions
+  @OptionGroup var limitOptions: LimitOptions
 
   @Option(
     help: ArgumentHelp("Where builds happen and their logs stay. Without it, _build beside the definitions.", valueName: "dir"))
@@ -72,6 +73,7 @@ struct BuildCommand: AsyncParsableCommand {
       work: workPath)
     builder.jobs = jobs
     builder.keepsFiles = keep
+    builder.limits = limitOptions.limits
     builder.report = { event in
       if case .began = event { return }
       Terminal.standardError.write("\(event)\n")

@@ -30,7 +30,7 @@ extension BuildError: ExitStatusProviding {
     case .missingDependency: ToolSupport.ExitStatus.notFound
     case .sandbox(_, let errno), .system(_, _, let errno): ToolSupport.ExitStatus.of(errno: errno)
     case .tool: ToolSupport.ExitStatus.unavailable
-    case .stepFailed: ExitCode(1)
+    case .stepFailed, .limitExceeded: ExitCode(1)
     default: ToolSupport.ExitStatus.badData
     }
   }

@@ -19,6 +19,7 @@ enum csandbox_kind {
   CSANDBOX_PROC,
   CSANDBOX_PTS,
   CSANDBOX_PROTECT,       // makes what is at the target read-only
+  CSANDBOX_HIDE,          // source: path outside, shown in place of the file at the target
 };
 
 enum csandbox_flags {
@@ -63,6 +64,10 @@ struct csandbox_plan {
   gid_t group_id;
   uint64_t capabilities;      // bounding set, bit n = capability n; all ones: as it is
   int no_new_privileges;
+  int filter_system_calls;    // needs no_new_privileges
+  uint64_t address_space;     // bytes a process may map at most; 0: as it is
+  uint64_t processes;         // of the same user in the user namespace at most; 0: as it is
+  char *const *group_files;   // cgroup.procs of the control groups that the first process joins, NULL at the end
   int new_session;
   const char *working_directory;
   char *const *environment;
@@ -89,6 +94,9 @@ enum csandbox_stage {
   CSANDBOX_STAGE_IDENTITY,
   CSANDBOX_STAGE_WORKING_DIRECTORY,
   CSANDBOX_STAGE_EXECUTE,
+  CSANDBOX_STAGE_GROUPS,
+  CSANDBOX_STAGE_LIMITS,
+  CSANDBOX_STAGE_FILTER,
 };
 
 // What the sandbox says: a failure (stage ≠ 0), or how a command ended (stage 0).
@@ -106,8 +114,11 @@ struct csandbox_process {
 /// Starts the sandbox. 0, or -1 with `failure` filled. The process is killed when the *calling thread* ends.
 int csandbox_spawn(const struct csandbox_plan *plan, struct csandbox_process *process, struct csandbox_report *failure);
 
-/// Waits for the next report. 1, or 0 when there will be none any more.
-int csandbox_next(const struct csandbox_process *process, struct csandbox_report *report);
+/// A point in time so many nanoseconds from now, for csandbox_next.
+int64_t csandbox_deadline(int64_t nanoseconds);
+
+/// Waits for the next report. 1, 0 when there will be none any more, or -1 at the deadline; a negative one is never.
+int csandbox_next(const struct csandbox_process *process, struct csandbox_report *report, int64_t deadline);
 
 /// Waits for the end of the sandbox after the last report; closes `reports` but not `descriptor`.
 void csandbox_wait(const struct csandbox_process *process);

@@ -16,7 +16,7 @@ import SystemPackage
 
   /// - Throws: ``BuildError/sandbox(operation:_:)`` for text with a NUL, which would be cut there, or a relative target.
   init(
-    _ source: SandboxPlan, commands: [[String]], streams: [Int32], caller: CallerIdentity
+    _ source: SandboxPlan, commands: [[String]], streams: [Int32], caller: CallerIdentity, group: borrowing ControlGroup
   ) throws(BuildError) {
     for operation in source.operations { try append(operation) }
     let table = unsafe UnsafeMutablePointer<csandbox_operation>.allocate(capacity: max(operations.count, 1))
@@ -37,6 +37,11 @@ import SystemPackage
     }
     unsafe plan.capabilities = source.privileges == .installation ? Self.installationCapabilities : .max
     unsafe plan.no_new_privileges = source.privileges == .installation ? 1 : 0
+    unsafe plan.filter_system_calls = source.privileges == .installation ? 1 : 0
+    unsafe plan.group_files = try vector(group.processFiles)
+    if let memory = source.limits.memory, !group.has(.memory) { unsafe plan.address_space = memory }
+    // The first process, which is none of the build's, counts as well.
+    if let processes = source.limits.processes, !group.has(.pids) { unsafe plan.processes = UInt64(clamping: processes) + 1 }
     unsafe plan.new_session = source.ownSession ? 1 : 0
     unsafe plan.working_directory = try text(source.workingDirectory.string)
     let list = UnsafeMutablePointer<csandbox_command>.allocate(capacity: max(commands.count, 1))
@@ -106,6 +111,9 @@ import SystemPackage
       for name in ["sys", "sysrq-trigger", "irq", "bus", "fs"] {
         try append(CSANDBOX_PROTECT, path.appending(name), of: operation)
       }
+      for name in ["kcore", "keys", "key-users", "timer_list"] {
+        try append(CSANDBOX_HIDE, path.appending(name), of: operation, source: "/dev/null")
+      }
     case .devices(let path):
       try appendDevices(path, of: operation)
     }
@@ -113,7 +121,7 @@ import SystemPackage
 
   private mutating func appendDevices(_ path: FilePath, of operation: SandboxPlan.Operation) throws(BuildError) {
     try append(CSANDBOX_TMPFS, path, of: operation, source: "mode=755")
-    for name in ["null", "zero", "full", "random", "urandom"] {
+    for name in ["null", "zero", "full", "random", "urandom", "tty"] {
       try append(CSANDBOX_BIND, path.appending(name), of: operation, source: "/dev/\(name)")
     }
     try append(CSANDBOX_PTS, path.appending("pts"), of: operation)

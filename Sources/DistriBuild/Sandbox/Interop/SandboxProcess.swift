@@ -46,7 +46,12 @@ final class SandboxProcess: Sendable {
     }
     let caller = CallerIdentity(
       userMap: try Self.read("/proc/self/uid_map"), groupMap: try Self.read("/proc/self/gid_map"))
-    let compiled = try CompiledPlan(plan, commands: commands, streams: streams, caller: caller)
+    let group = ControlGroup(for: plan.limits)
+    // The kernel's own limit does not count root's processes, in no namespace.
+    if plan.limits.processes != nil, !group.has(.pids), caller.userID == 0 {
+      throw BuildError.sandbox(operation: Self.limitOfProcesses, .notSupported)
+    }
+    let compiled = try CompiledPlan(plan, commands: commands, streams: streams, caller: caller, group: group)
     var process = csandbox_process()
     var report = csandbox_report()
     let isStarted = try state.withLock { state throws(CancellationError) in
@@ -64,15 +69,38 @@ final class SandboxProcess: Sendable {
     }
     var ended = 0
     var status = ExitStatus.signalled(SIGKILL)
-    while unsafe csandbox_next(&process, &report) == 1 {
+    let deadline = plan.limits.time.map { csandbox_deadline($0.nanoseconds) } ?? -1
+    var result: Int32 = 0
+    while true {
+      result = unsafe csandbox_next(&process, &report, deadline)
+      guard result == 1 else { break }
       guard report.stage == 0 else { throw compiled.error(for: report, commands: commands) }
       let signal = report.value & 0x7f
       status = signal == 0 ? .exited((report.value >> 8) & 0xff) : .signalled(signal)
       ended += 1
       whenEnded(Int(report.index), status)
     }
+    let step = BuildPlan.line(commands[min(status.isSuccess ? ended : max(ended - 1, 0), commands.count - 1)])
+    if result < 0, let time = plan.limits.time {
+      _ = csandbox_kill(process.descriptor)
+      throw BuildError.limitExceeded(.time(time), step: step, log: nil)
+    }
     // Fewer reports than commands: the sandbox itself was killed, by us or for want of memory.
-    return status.isSuccess && ended < commands.count ? .signalled(SIGKILL) : status
+    if status.isSuccess, ended < commands.count { status = .signalled(SIGKILL) }
+    if !status.isSuccess, let limit = Self.exceeded(plan.limits, group) {
+      throw BuildError.limitExceeded(limit, step: step, log: nil)
+    }
+    return status
+  }
+
+  /// What errors call the attempt to limit the number of processes.
+  static let limitOfProcesses = "limit the number of processes"
+
+  /// The limit that a build came to which failed.
+  private static func exceeded(_ limits: SandboxPlan.Limits, _ group: borrowing ControlGroup) -> SandboxPlan.Limit? {
+    if let memory = limits.memory, group.wasExceeded(.memory) { return .memory(memory) }
+    if let processes = limits.processes, group.wasExceeded(.pids) { return .processes(processes) }
+    return nil
   }
 
   private static func openNull() throws(BuildError) -> FileDescriptor {
@@ -94,5 +122,14 @@ final class SandboxProcess: Sendable {
     } catch {
       throw .system(operation: "read", path: path, error as? Errno ?? .ioError)
     }
+  }
+}
+
+extension Duration {
+  /// Clamped to what 64 bits hold, at least 0.
+  fileprivate var nanoseconds: Int64 {
+    let (seconds, attoseconds) = components
+    let (product, overflow) = max(seconds, 0).multipliedReportingOverflow(by: 1_000_000_000)
+    return overflow ? .max : max(0, product.addingReportingOverflow(attoseconds / 1_000_000_000).partialValue)
   }
 }
