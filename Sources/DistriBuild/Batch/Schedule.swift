@@ -103,15 +103,17 @@ public struct Schedule: Sendable {
       let usedJobs = running.values.reduce(0) { $0 + $1.jobs }
       guard running.count < budget.workers, usedJobs < budget.jobs || running.isEmpty else { break }
       // What is free is shared by those that could start now.
-      let jobs = max(1, (budget.jobs - usedJobs) / min(rest, budget.workers - running.count))
-      let needed = (memory(node) ?? Self.usualMemoryPerJob) &* UInt64(jobs)
+      let share = max(1, (budget.jobs - usedJobs) / min(rest, budget.workers - running.count))
+      let perJob = max(1, memory(node) ?? Self.usualMemoryPerJob)
       let used = running.values.reduce(UInt64(0)) { $0 &+ $1.memory }
+      let fitting = Int(clamping: (budget.memory - min(used, budget.memory)) / perJob)
       rest -= 1
       // One alone may take more than there is: it would never be built otherwise.
-      if !running.isEmpty, used > budget.memory || needed > budget.memory - used { continue }
+      if fitting == 0, !running.isEmpty { continue }
+      let jobs = max(1, min(share, fitting))
       let taken = Set(running.values.map(\.worker))
       let worker = (0..<budget.workers).first { !taken.contains($0) } ?? 0
-      running[node] = (worker, jobs, needed)
+      running[node] = (worker, jobs, perJob &* UInt64(jobs))
       waiting.remove(node)
       result.append(Start(node: node, worker: worker, jobs: jobs))
     }

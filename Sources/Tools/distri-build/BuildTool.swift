@@ -19,7 +19,7 @@ struct BuildTool: ParsableCommand {
         distri-fuse run --store /roimg -- hello
       """,
     subcommands: [
-      ImportCommand.self, ScaffoldCommand.self, BuildCommand.self, BatchCommand.self, BumpCommand.self, LogCommand.self,
+      ImportCommand.self, ScaffoldCommand.self, BuildCommand.self, BatchCommand.self, BumpCommand.self, LintCommand.self, LogCommand.self,
     ])
 }
 

@@ -44,8 +44,12 @@ struct BatchCommand: AsyncParsableCommand {
   @Option(help: "How many builds may run at once. Without it, as many as jobs, at most 8.")
   var workers: Int?
 
-  @Option(help: ArgumentHelp("How much memory all builds together may take. Without it, three quarters of the machine's.", valueName: "size"))
-  var memoryBudget: ByteCount?
+  @Option(
+    help: ArgumentHelp("How much memory all builds together may take. Without it, three quarters of the machine's.", valueName: "size"),
+    transform: LimitOptions.byteCount)
+  var memoryBudget: UInt64?
+
+  @OptionGroup(title: "Limits of each build") var limitOptions: LimitOptions
 
   @Flag(help: "After a failure, go on with all that does not need the failed package.")
   var keepGoing = false
@@ -92,12 +96,14 @@ struct BatchCommand: AsyncParsableCommand {
     _ batch: Batch, _ schedule: Schedule, _ store: LocalStore, _ history: BuildHistory, _ report: BatchReport
   ) async throws {
     let sourcesPath = sources.map { absolutePath($0) } ?? workPath.appending("sources")
-    let builder = Builder(
+    var builder = Builder(
       store: store, dependencyRoot: MountedDependencies(store: store), fetcher: SourceCache(directory: sourcesPath), work: workPath)
+    builder.limits = limitOptions.limits
     let recorder = BatchRecorder(history: history, path: historyPath, graph: batch.graph)
     let spans = Trace()
+    let executor = LocalExecutor(builder)
     let task = Task {
-      try await batch.run(schedule, on: LocalExecutor(builder)) { event in
+      try await batch.run(schedule, on: executor) { event in
         report.handle(event)
         recorder.handle(event)
         spans.add(event)
@@ -152,7 +158,7 @@ struct BatchCommand: AsyncParsableCommand {
   private var historyPath: FilePath { workPath.appending("batch-times") }
 
   private var budget: Schedule.Budget {
-    Schedule.Budget(workers: workers ?? min(jobs, 8), jobs: jobs, memory: memoryBudget?.value ?? ByteCount.ofMachine / 4 * 3)
+    Schedule.Budget(workers: workers ?? min(jobs, 8), jobs: jobs, memory: memoryBudget ?? ProcessInfo.processInfo.physicalMemory / 4 * 3)
   }
 }
 
