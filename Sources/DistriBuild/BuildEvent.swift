@@ -14,6 +14,8 @@ public enum BuildEvent: Sendable, Hashable {
   case finished(String, Duration)
   /// The steps left something outside of the package, which is not packed.
   case ignored([String])
+  /// The steps left files in a state that no package has, which was changed; a sentence a path.
+  case cleaned([String])
   /// What the package needs to run, found and named in the definition.
   case runtimeDependencies(PackageID, [PackageID])
 }
@@ -29,6 +31,8 @@ extension BuildEvent: CustomStringConvertible {
       "\(what) done in \(Self.seconds(duration))"
     case .ignored(let paths):
       "installed outside of the package and left out: \(paths.joined(separator: ", "))"
+    case .cleaned(let changes):
+      (["changed in what the steps installed:"] + changes.map { "  \($0)" }).joined(separator: "\n")
     case .runtimeDependencies(let package, let dependencies):
       (["run-time dependencies of \(package):"] + dependencies.map { "  \($0)" }).joined(separator: "\n")
     }

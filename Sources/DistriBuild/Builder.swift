@@ -24,6 +24,8 @@ public struct Builder: Sendable {
   public var choices: [String: PackageID] = [:]
   /// How much memory, processes and time the steps may take.
   public var limits = SandboxPlan.Limits()
+  /// Who looks into builds, and where.
+  public var inspection: BuildInspection?
   /// Whether the build's directories stay when it is done; when it fails, they stay anyway.
   public var keepsFiles = false
   /// How images are written.
@@ -62,7 +64,7 @@ public struct Builder: Sendable {
         definition, layout: workspace.layout, dependencies: dependencies, contents: contents, view: view, sourceDate: sourceDate
       ).plan()
       plan.sandbox.limits = limits
-      let execution = Execution(plan: plan, sandbox: sandbox, log: workspace.log, report: report)
+      let execution = Execution(plan: plan, sandbox: sandbox, log: workspace.log, report: report, inspection: inspection)
       try await execution.applyPatches(definition.patches)
       try await execution.runSteps()
       try workspace.checkInstalled()
@@ -71,11 +73,13 @@ public struct Builder: Sendable {
     }
     var tree = try await onThread { try workspace.takeInstalled(modificationTime: sourceDate) }
     report(ignored: try workspace.strayFiles())
+    report(cleaned: try InstalledFiles(layout: workspace.layout, install: definition.install).clean(&tree))
 
     let variables = Variables(layout: workspace.layout, dependencies: dependencies)
     let installation = Installation(
       package: package, instructions: definition.install, variables: variables, source: workspace.layout.source)
     try installation.apply(to: &tree)
+    try await inspectInstalled(tree, plan, in: workspace)
     try workspace.addWrappers(to: &tree, variables)
     let splits = try SplitPackages(package: package, splits: definition.splitPackages).split(&tree)
     var parts = try await timed("run-time dependencies") {
@@ -143,6 +147,10 @@ public struct Builder: Sendable {
             runtimeUnions: index == 0 ? unions : [], inputDigest: digest.text), of: part.package)
       }
     }
+  }
+
+  private func report(cleaned changes: [String]) {
+    if !changes.isEmpty { report(.cleaned(changes)) }
   }
 
   private func report(ignored paths: [String]) {

@@ -11,6 +11,7 @@ struct Execution: Sendable {
   let sandbox: any Sandbox
   let log: FilePath
   let report: @Sendable (BuildEvent) -> Void
+  var inspection: BuildInspection?
 
   /// How many lines of a failed step's output the error carries.
   static let tailLineCount = 24
@@ -34,8 +35,17 @@ struct Execution: Sendable {
 
   /// Runs the steps of the plan.
   ///
-  /// - Throws: as ``applyPatches(_:)``.
-  func runSteps() async throws { try await run(plan.steps, in: plan.sandbox) }
+  /// - Throws: as ``applyPatches(_:)``, and what an inspection throws.
+  func runSteps() async throws {
+    try await inspection?.reach(.beforeSteps, plan, sandbox)
+    do {
+      try await run(plan.steps, in: plan.sandbox)
+    } catch let error as BuildError {
+      try await inspection?.reach(.failure, plan, sandbox, failure: error)
+      throw error
+    }
+    try await inspection?.reach(.afterSteps, plan, sandbox)
+  }
 
   /// Takes debug sections out of the installed programs and libraries, with the build's own binutils; without, they stay.
   ///

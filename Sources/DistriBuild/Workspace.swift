@@ -20,6 +20,11 @@ struct Workspace: Sendable {
       package: package, definition: file.path.removingLastComponent(), below: directory,
       buildsInTree: file.definition.buildsInTree, jobs: jobs)
     try directory.removeAll()
+    try directory.makeDirectories()
+    // Steps may make setuid programs and sockets: nobody else may reach them.
+    guard unsafe directory.withPlatformString({ unsafe chmod($0, 0o700) }) == 0 else {
+      throw BuildError.system(operation: "chmod", path: directory, Errno(rawValue: errno))
+    }
     for path in [layout.source, layout.build, layout.installed.appending("out")] { try path.makeDirectories() }
     // Some packages install into the exchange directories by name.
     for name in ["lib", "share"] {

@@ -2,11 +2,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import ArgumentParser
-import Dispatch
 import DistriBuild
 import DistriStore
 import FoundationEssentials
-import Glibc
 import SystemPackage
 import ToolSupport
 
@@ -28,6 +26,16 @@ struct DefinitionOptions: ParsableArguments {
 
   var sourceCache: SourceCache {
     SourceCache(directory: sources.map { FilePath($0) } ?? defaultWork.appending("sources"))
+  }
+
+  /// Where builds happen, as an absolute path.
+  func workPath(_ option: String?) -> FilePath { absolutePath(option ?? defaultWork.string) }
+
+  /// A word with a slash, or a directory with a definition, is a path; everything else a name.
+  func directory(of word: String) -> FilePath {
+    let path = FilePath(word)
+    let isDefinition = FileManager.default.fileExists(atPath: path.appending(DefinitionFile.fileName).string)
+    return absolutePath((word.contains("/") || isDefinition ? path : definitionsPath.appending(word)).string)
   }
 }
 
@@ -55,6 +63,12 @@ struct BuildCommand: AsyncParsableCommand {
   @Option(help: "How many jobs a build step may start at once.")
   var jobs = ProcessInfo.processInfo.activeProcessorCount
 
+  @Option(
+    help: ArgumentHelp(
+      "Open a shell in the sandbox at a stage: before-steps, after-steps, after-install, failure. Several times for several. After a failure on a terminal, one is offered anyway.",
+      valueName: "stage"))
+  var debug: [BuildStage] = []
+
   @Flag(help: "Keep source, build directory and installed files of a build that succeeds.")
   var keep = false
 
@@ -63,6 +77,7 @@ struct BuildCommand: AsyncParsableCommand {
 
   func validate() throws {
     if packages.isEmpty { throw ValidationError("Name at least one definition.") }
+    if !debug.isEmpty, !PseudoTerminal.isPossible { throw ValidationError("--debug needs a terminal for its shell.") }
     if !(1...4096).contains(jobs) { throw ValidationError("--jobs is a number from 1 on.") }
   }
 
@@ -74,11 +89,12 @@ struct BuildCommand: AsyncParsableCommand {
     builder.jobs = jobs
     builder.keepsFiles = keep
     builder.limits = limitOptions.limits
+    builder.inspection = DebugShell(stages: Set(debug)).inspection
     builder.report = { event in
       if case .began = event { return }
       Terminal.standardError.write("\(event)\n")
     }
-    let files = try packages.map { try DefinitionFile(directory: absolutePath(directory(of: $0).string)) }
+    let files = try packages.map { try DefinitionFile(directory: definitionOptions.directory(of: $0)) }
     let task = Task { [builder] in
       for file in files {
         for package in try await builder.build(file) {
@@ -88,34 +104,10 @@ struct BuildCommand: AsyncParsableCommand {
         }
       }
     }
-    do {
-      try await cancelling(task, on: [SIGINT, SIGTERM, SIGHUP])
-    } catch is CancellationError {
+    try await Interruption.cancelling(task) {
       Terminal.standardError.write("distri-build: interrupted; what the build had made so far is in \(workPath)\n")
-      throw ExitCode(130)
     }
   }
 
-  private var workPath: FilePath { absolutePath(work ?? definitionOptions.defaultWork.string) }
-
-  /// A word with a slash, or a directory with a definition, is a path; everything else a name.
-  private func directory(of word: String) -> FilePath {
-    let path = FilePath(word)
-    let isDefinition = FileManager.default.fileExists(atPath: path.appending(DefinitionFile.fileName).string)
-    return word.contains("/") || isDefinition ? path : definitionOptions.definitionsPath.appending(word)
-  }
-
-}
-
-/// Waits for a task that ends when the process is told to end, so that nothing stays mounted.
-func cancelling<Success: Sendable>(_ task: Task<Success, any Error>, on signals: [Int32]) async throws -> Success {
-  let sources = signals.map { number in
-    signal(number, SIG_IGN)
-    let source = DispatchSource.makeSignalSource(signal: number, queue: .global())
-    source.setEventHandler { task.cancel() }
-    source.resume()
-    return source
-  }
-  defer { for source in sources { source.cancel() } }
-  return try await task.value
+  private var workPath: FilePath { definitionOptions.workPath(work) }
 }

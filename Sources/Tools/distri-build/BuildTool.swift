@@ -20,6 +20,7 @@ struct BuildTool: ParsableCommand {
       """,
     subcommands: [
       ImportCommand.self, ScaffoldCommand.self, BuildCommand.self, BatchCommand.self, BumpCommand.self, LintCommand.self, LogCommand.self,
+      EnvCommand.self,
     ])
 }
 

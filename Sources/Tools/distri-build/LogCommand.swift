@@ -33,7 +33,7 @@ struct LogCommand: ParsableCommand {
 
   func run() throws {
     let query = try PackageQuery(parsing: package)
-    let directory = (work.map { absolutePath($0) } ?? absolutePath(definitionOptions.defaultWork.string)).appending(query.name)
+    let directory = definitionOptions.workPath(work).appending(query.name)
     let names = (try? FileManager.default.contentsOfDirectory(atPath: directory.string)) ?? []
     let logs = names.filter { name in
       guard name.hasPrefix("build-"), name.hasSuffix(".log") else { return false }

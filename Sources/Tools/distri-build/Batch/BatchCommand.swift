@@ -5,7 +5,6 @@ import ArgumentParser
 import DistriBuild
 import DistriStore
 import FoundationEssentials
-import Glibc
 import SystemPackage
 import ToolSupport
 
@@ -121,16 +120,13 @@ struct BatchCommand: AsyncParsableCommand {
       report.finish()
       if let trace { try? Data(spans.json.utf8).write(to: URL(filePath: trace)) }
     }
-    do {
-      let result = try await cancelling(task, on: [SIGINT, SIGTERM, SIGHUP])
-      report.finish()
-      report.summarize(result)
-      if !result.isSuccess { throw BatchFailure() }
-    } catch is CancellationError {
+    let result = try await Interruption.cancelling(task) {
       report.finish()
       Terminal.standardError.write("distri-build: interrupted; run the same command again to go on\n")
-      throw ExitCode(130)
     }
+    report.finish()
+    report.summarize(result)
+    if !result.isSuccess { throw BatchFailure() }
   }
 
   private func printSimulation(of schedule: Schedule, _ graph: BuildGraph, _ history: BuildHistory) throws {
