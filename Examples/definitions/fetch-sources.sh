@@ -14,7 +14,8 @@ shift
 
 # Definitions whose source package has another name in Debian.
 declare -A debian=(
-  [lzo]=lzo2 [make]=make-dfsg [mpc]=mpclib3 [mpfr]=mpfr4 [ninja]=ninja-build [perl-XML-Parser]=libxml-parser-perl
+  [go-github.com-russross-blackfriday-v2]=golang-blackfriday-v2 [go-md2man]=go-md2man-v2 [lzo]=lzo2 [make]=make-dfsg [mpc]=mpclib3
+  [mpfr]=mpfr4 [ninja]=ninja-build [perl-XML-Parser]=libxml-parser-perl
   [perl-YAML]=libyaml-perl [pkg-config]=pkgconf [python3]=python3.11 [sqlite]=sqlite3 [tcl]=tcl8.6 [xz]=xz-utils [zstd]=libzstd
 )
 

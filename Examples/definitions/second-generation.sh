@@ -24,7 +24,7 @@ field() { sed -n "s/^$2: \"\([^\"]*\)\".*/\1/p" "$3/$1/build.textproto" | head -
 closure() { sed -n 's/^runtime_dep: "\([^"]*\)"$/\1/p' "$1"; } # META
 
 # What may be imported.
-allowed='gcc gcc-libs glibc gmp isl linux mpc mpfr musl zlib zstd'
+allowed='gcc gcc-libs glibc gmp isl linux mpc mpfr libzstd1 musl zlib'
 if [ ! -e imported/.done ]; then
   rm -rf imported && mkdir imported
   "$bin/distri-build" import --store imported --debs "$debs" --definition "$here/second-generation.import.textproto" \
