@@ -64,7 +64,7 @@ build() { # PACKAGE
 }
 
 run_checks() { # PACKAGE
-  local line packages failed=0 count=0 programs=
+  local line names packages failed=0 count=0 programs=
   [ -z "$(get "$1" checks)" ] || return 0
   while IFS= read -r line; do
     packages=$1,bash,coreutils
@@ -80,9 +80,8 @@ run_checks() { # PACKAGE
   if [ "$count" = 0 ]; then put "$1" checks none; return 0; fi
   if [ "$failed" -gt 0 ]; then put "$1" failed "$failed of $count"; return 1; fi
   # Of the words of the checks, those that are programs of the package.
-  put "$1" checks "$(for word in $(tr ' ' '\n' <<<"$programs" | sort -u); do
-    if "$bin/distri-fuse" run --store "$store" --packages "$1,coreutils" -- test -e "/ro/$1-amd64-$(field "$1" version)/bin/$word"; then echo "$word"; fi
-  done | paste -sd ' ')"
+  names=$("$bin/distri-fuse" run --store "$store" --packages "$1,coreutils" -- ls "/ro/$1-amd64-$(field "$1" version)/bin" 2>/dev/null | sort)
+  put "$1" checks "$(comm -12 <(tr ' ' '\n' <<<"$programs" | sort -u) - <<<"$names" | paste -sd ' ')"
   [ -n "$(get "$1" checks)" ] || put "$1" checks "library"
 }
 
@@ -115,10 +114,11 @@ compare() { # PACKAGE
 }
 
 row() { # PACKAGE
-  local bytes seconds
-  bytes=$(get "$1" bytes) seconds=$(get "$1" seconds)
+  local bytes seconds checks same
+  bytes=$(get "$1" bytes) seconds=$(get "$1" seconds) checks=$(get "$1" checks) same=$(get "$1" reproducible)
+  [ -z "$bytes" ] || bytes=$(numfmt --to=iec --suffix=B --format=%.1f "$bytes")
   printf '| %s | %s | %s | %s | %s | %s | %s | %s |\n' "$1" "$(field "$1" version)" "$(builder "$1")" "$(get "$1" built)" "${seconds:-–}" \
-    "$([ -z "$bytes" ] && echo – || numfmt --to=iec --suffix=B --format=%.1f "$bytes")" "$(get "$1" checks)" "$(get "$1" reproducible | sed 's/^$/–/')"
+    "${bytes:-–}" "${checks:-–}" "${same:-–}"
 }
 
 refresh() { # STATUS.md: rows of DIR's state, else those that are there for the same version
