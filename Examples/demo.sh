@@ -63,7 +63,7 @@ show distri-fuse run --store "$demo/store" -- gcc -o "$demo/answer" "$demo/answe
 show distri-fuse run --store "$demo/store" -- "$demo/answer" || echo "gcc from the view: exit status $?"
 
 step build "upstream's sources become packages, in a sandbox"
-show "$definitions/fetch-sources.sh" "$demo/sources"
+show "$definitions/fetch-sources.sh" "$demo/sources" hello zlib ncurses file nano
 show distri-build scaffold --definitions "$demo/scaffold" --store "$demo/store" --sources "$demo/sources" \
   https://www.nano-editor.org/dist/v7/nano-7.2.tar.xz
 show cat "$demo/scaffold/nano/build.textproto"
