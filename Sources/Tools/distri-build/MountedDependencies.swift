@@ -15,7 +15,9 @@ struct MountedDependencies: DependencyRoot {
   func withRoot<R: Sendable>(
     of packages: [PackageID], reserving own: PackageID, _ body: (FilePath) async throws -> R
   ) async throws -> R {
-    let point = FileManager.default.temporaryDirectory.appending(path: "distri-build-\(UUID().uuidString)")
+    Self.removeAbandonedMounts()
+    let name = "\(Self.prefix)\(getpid())-\(UUID().uuidString)"
+    let point = FileManager.default.temporaryDirectory.appending(path: name)
     try FileManager.default.createDirectory(at: point, withIntermediateDirectories: true)
     // Only an empty directory is removed: never what is mounted.
     defer { _ = rmdir(point.path) }
@@ -26,6 +28,21 @@ struct MountedDependencies: DependencyRoot {
     let view = try PackageFileSystem(store: store, only: packages, reserving: own)
     return try await withMount(of: view, at: FilePath(point.path), options: options) { mount in
       try await body(mount.mountPoint)
+    }
+  }
+
+  private static let prefix = "distri-build-"
+
+  /// Takes away what builds that were killed have left mounted: the number of their process is in the name.
+  private static func removeAbandonedMounts() {
+    let folder = FilePath(FileManager.default.temporaryDirectory.path)
+    for entry in (try? MountTable.current().entries) ?? [] where entry.isOurs {
+      let point = entry.mountPoint
+      guard point.removingLastComponent() == folder, let name = point.lastComponent?.string, name.hasPrefix(prefix),
+        let process = Int32(name.dropFirst(prefix.count).prefix { $0 != "-" }), process > 0, kill(process, 0) != 0, errno == ESRCH
+      else { continue }
+      try? Mount.unmount(point, lazily: true)
+      _ = rmdir(point.string)
     }
   }
 }
