@@ -15,6 +15,9 @@ struct HostCommand: Sendable {
   /// Debian's package that has the program, for the error that says it is missing.
   var package: String
 
+  /// Statuses that are no failure.
+  var acceptedStatuses: Set<Int32> = [0]
+
   /// How much of what the program says is read, in bytes.
   static let maximumOutputByteCount = 256 << 20
 
@@ -39,7 +42,7 @@ struct HostCommand: Sendable {
       if errno != EINTR { throw .tool(program, reason: "waiting for it failed: \(Errno(rawValue: errno))") }
     }
     if status >> 8 == 127, directory != nil { throw missing }
-    guard status == 0 else {
+    guard status & 0x7f == 0, acceptedStatuses.contains((status >> 8) & 0xff) else {
       let words = (try? errors.bytes(at: 0, atMost: 16384)) ?? []
       let ending = status & 0x7f == 0 ? "ended with status \((status >> 8) & 0xff)" : "was killed by signal \(status & 0x7f)"
       let tail = String(decoding: words, as: UTF8.self).split(separator: "\n").suffix(12).joined(separator: "\n")

@@ -19,7 +19,8 @@ struct BuildTool: ParsableCommand {
         distri-fuse run --store /roimg -- hello
       """,
     subcommands: [
-      ImportCommand.self, ScaffoldCommand.self, BuildCommand.self, BatchCommand.self, BumpCommand.self, LintCommand.self, LogCommand.self,
+      ImportCommand.self, ScaffoldCommand.self, BuildCommand.self, BatchCommand.self, BumpCommand.self, LintCommand.self, PatchCommand.self,
+      LogCommand.self,
       EnvCommand.self,
     ])
 }
