@@ -3,11 +3,12 @@
 # SPDX-License-Identifier: Apache-2.0
 
 # sandbox.sh [STORE [RUNS]]: what a sandbox costs over a plain fork: `true` by posix_spawn, in bubblewrap, in our sandbox, and in our
-# sandbox with a view of a store as distri-build mounts it, mounting and unmounting included. In turns; prints a Markdown table.
+# sandbox with a view of a store as distri-build mounts it, mounting and unmounting included; and what the filter of system calls
+# costs. In turns; prints a Markdown table.
 # STORE holds about 60 packages with bash and coreutils; by default what view.sh imports. Needs root or user namespaces, and bwrap.
 set -euo pipefail
 cd "$(dirname "$0")"
-store=$(realpath "${1:-${DISTRI_BENCH:-/var/tmp/distri-bench}/real/store}") runs=${2:-41}
+store=$(realpath "${1:-${DISTRI_BENCH:-/var/tmp/distri-bench}/real}") runs=${2:-41}
 command -v bwrap >/dev/null || { echo "sandbox.sh: bwrap is missing; Debian has it in the package bubblewrap" >&2; exit 1; }
 swift build -c release --static-swift-stdlib --product spawn-sandbox >&2
 times=$(mktemp)
@@ -29,4 +30,6 @@ posix_spawn|posix_spawn of `true`
 bubblewrap|bubblewrap, host programs
 sandbox|our sandbox, host programs
 view|our sandbox with a view of the store, mounted and unmounted
+calls|2,000,000 system calls in our sandbox without the filter
+filtered calls|2,000,000 system calls in our sandbox
 NAMES

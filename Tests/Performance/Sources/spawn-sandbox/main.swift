@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // spawn-sandbox STORE RUNS: milliseconds that running `true` takes, plainly, in sandboxes, and in a sandbox with a view of the store's
-// packages as distri-build mounts it. All in turns. Prints a line «name TAB milliseconds» for each run.
+// packages as distri-build mounts it; and two million system calls in a sandbox with and without the filter. All in turns. Prints a line «name TAB milliseconds» for each run.
 
 import DistriBuild
 import DistriFS
@@ -26,9 +26,9 @@ func spawn(_ words: [String]) throws {
   guard waitpid(child, &status, 0) == child, status == 0 else { throw BuildError.tool(words[0], reason: "ended with \(status)") }
 }
 
-func run(_ plan: SandboxPlan) async throws {
-  let status = try await NamespaceSandbox().run(["true"], in: plan, io: .null)
-  guard status.isSuccess else { throw BuildError.tool("true", reason: "\(status)") }
+func run(_ plan: SandboxPlan, _ command: [String] = ["true"]) async throws {
+  let status = try await NamespaceSandbox().run(command, in: plan, io: .null)
+  guard status.isSuccess else { throw BuildError.tool(command[0], reason: "\(status)") }
 }
 
 let surroundings: [SandboxPlan.Operation] = [.proc(at: "/proc"), .devices(at: "/dev"), .tmpfs(at: "/tmp")]
@@ -39,6 +39,10 @@ let bare = SandboxPlan(
     .bind(from: "/usr", to: "/usr", readOnly: true), .symbolicLink(at: "/bin", to: "usr/bin"),
     .symbolicLink(at: "/lib", to: "usr/lib"), .symbolicLink(at: "/lib64", to: "usr/lib64"),
   ] + surroundings, environment: ["PATH": "/usr/bin"], hostname: "distri")
+/// Two million system calls, with the filter and without.
+let calls = ["dd", "if=/dev/zero", "of=/dev/null", "bs=1", "count=1000000", "status=none"]
+var unfiltered = bare
+unfiltered.privileges = .inherited
 let bubblewrap =
   "bwrap --unshare-all --unshare-user --die-with-parent --new-session --hostname distri --ro-bind /usr /usr --symlink usr/bin /bin "
   + "--symlink usr/lib /lib --symlink usr/lib64 /lib64 --proc /proc --dev /dev --tmpfs /tmp /usr/bin/true"
@@ -76,6 +80,8 @@ for round in -1..<runs {
     ("bubblewrap", try await milliseconds { try spawn(bubblewrap.split(separator: " ").map(String.init)) }),
     ("sandbox", try await milliseconds { try await run(bare) }),
     ("view", try await milliseconds { try await runWithView(of: packages, in: store, own: own, at: point) }),
+    ("calls", try await milliseconds { try await run(unfiltered, calls) }),
+    ("filtered calls", try await milliseconds { try await run(bare, calls) }),
   ]
   // The first round reads programs and images into memory.
   if round >= 0 { for (name, time) in results { print("\(name)\t\(time)") } }
