@@ -10,7 +10,7 @@ import TestSupport
 import Testing
 
 /// Opens a pipe, which waits for the other side, and returns how many bytes came before its end.
-private func readToEnd(_ fifo: String, whenOpen: () -> Void = {}) throws -> Int {
+func readToEnd(_ fifo: String, whenOpen: () -> Void = {}) throws -> Int {
   let file = try FileDescriptor.open(FilePath(fifo), .readOnly)
   defer { try? file.close() }
   whenOpen()

@@ -16,7 +16,13 @@ let package = Package(
       name: "pack-image",
       dependencies: [
         .product(name: "DistriStore", package: "distri"), .product(name: "SystemPackage", package: "swift-system"),
-      ])
+      ]),
+    .executableTarget(
+      name: "spawn-sandbox",
+      dependencies: [
+        .product(name: "DistriBuild", package: "distri"), .product(name: "DistriFS", package: "distri"),
+        .product(name: "DistriStore", package: "distri"), .product(name: "SystemPackage", package: "swift-system"),
+      ]),
   ],
   swiftLanguageModes: [.v6]
 )

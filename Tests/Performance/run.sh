@@ -8,4 +8,5 @@ bin=$(realpath "$1")
 cd "$(dirname "$0")"
 echo '## Writing an image' && ./image-writer.sh
 echo '## The view of a store' && ./view.sh "$bin"
+echo '## A sandbox' && ./sandbox.sh
 echo '## Installing' && ./install.sh "$bin"

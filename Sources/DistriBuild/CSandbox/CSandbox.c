@@ -161,6 +161,7 @@ static _Noreturn void run_first_process(const struct csandbox_plan *plan, int re
   // Now, and not when the process was made: the control group that it has been put into is where its view begins.
   if ((plan->namespaces & CSANDBOX_CGROUP) && unshare(CLONE_NEWCGROUP)) csandbox_fail(CSANDBOX_STAGE_CLONE, 0);
   umask(022);
+  csandbox_forget_arguments();
   csandbox_make_root(plan);
   if ((plan->namespaces & CSANDBOX_NETWORK) && raise_loopback()) csandbox_fail(CSANDBOX_STAGE_LOOPBACK, 0);
   if (plan->hostname && sethostname(plan->hostname, strlen(plan->hostname))) csandbox_fail(CSANDBOX_STAGE_HOSTNAME, 0);

@@ -13,6 +13,9 @@ _Noreturn void csandbox_fail(enum csandbox_stage stage, size_t index);
 /// Makes the new root, carries the operations out in it and leaves the old one; ends the process where that fails.
 void csandbox_make_root(const struct csandbox_plan *plan);
 
+/// Makes the first process, a copy of the program, anonymous to those who look at /proc: it has neither name nor arguments.
+void csandbox_forget_arguments(void);
+
 /// Installs the filter of system calls; needs no_new_privs. This and the rest: 0, or -1 with errno.
 int csandbox_filter_calls(void);
 

@@ -110,7 +110,9 @@ static int perform(const struct csandbox_operation *operation) {
     if (make_directory(target, 0755)) return -1;
     return mount("devpts", target, "devpts", MS_NOSUID | MS_NOEXEC, "newinstance,ptmxmode=0666,mode=620");
   case CSANDBOX_PROTECT: return protect(target);
-  case CSANDBOX_HIDE: return access(target, F_OK) ? 0 : attach(operation->tree, target);
+  case CSANDBOX_HIDE:
+    if (access(target, F_OK)) return 0; // a kernel without this file has nothing to hide
+    return make_read_only(operation->tree) ? -1 : attach(operation->tree, target);
   }
   errno = EINVAL;
   return -1;

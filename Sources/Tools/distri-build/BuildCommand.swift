@@ -65,7 +65,7 @@ struct BuildCommand: AsyncParsableCommand {
 
   @Option(
     help: ArgumentHelp(
-      "Open a shell in the sandbox at a stage: before-steps, after-steps, after-install, failure. Several times for several. After a failure on a terminal, one is offered anyway.",
+      "Open a shell in the sandbox at this stage; may be given several times. After a failure on a terminal, one is offered anyway.",
       valueName: "stage"))
   var debug: [BuildStage] = []
 

@@ -122,7 +122,9 @@ import SystemPackage
   private mutating func appendDevices(_ path: FilePath, of operation: SandboxPlan.Operation) throws(BuildError) {
     try append(CSANDBOX_TMPFS, path, of: operation, source: "mode=755")
     for name in ["null", "zero", "full", "random", "urandom", "tty"] {
-      try append(CSANDBOX_BIND, path.appending(name), of: operation, source: "/dev/\(name)")
+      // Read-only: devices can be written to all the same, but not be given other modes, which would be the host's.
+      try append(
+        CSANDBOX_BIND, path.appending(name), of: operation, source: "/dev/\(name)", flags: CSANDBOX_READ_ONLY.rawValue)
     }
     try append(CSANDBOX_PTS, path.appending("pts"), of: operation)
     try append(CSANDBOX_TMPFS, path.appending("shm"), of: operation, source: "mode=1777")
