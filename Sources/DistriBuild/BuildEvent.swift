@@ -12,6 +12,8 @@ public enum BuildEvent: Sendable, Hashable {
   case finished(String, Duration)
   /// The steps left something outside of the package, which is not packed.
   case ignored([String])
+  /// Something about a package that is no error and yet worth a look.
+  case remark(PackageID, String)
   /// What the package needs to run, found and named in the definition.
   case runtimeDependencies(PackageID, [PackageID])
 }
@@ -26,6 +28,8 @@ extension BuildEvent: CustomStringConvertible {
       "\(what) done in \(Self.seconds(duration))"
     case .ignored(let paths):
       "installed outside of the package and left out: \(paths.joined(separator: ", "))"
+    case .remark(let package, let text):
+      "\(package): \(text)"
     case .runtimeDependencies(let package, let dependencies):
       (["run-time dependencies of \(package):"] + dependencies.map { "  \($0)" }).joined(separator: "\n")
     }

@@ -18,7 +18,7 @@ struct BuildTool: ParsableCommand {
         distri-build build --definitions pkgs --store /roimg hello
         distri-fuse run --store /roimg -- hello
       """,
-    subcommands: [ImportCommand.self, ScaffoldCommand.self, BuildCommand.self])
+    subcommands: [ImportCommand.self, ScaffoldCommand.self, BuildCommand.self, WhyCommand.self, SbomCommand.self])
 }
 
 extension BuildError: ExitStatusProviding {
