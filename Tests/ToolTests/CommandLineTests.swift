@@ -11,7 +11,8 @@ import Testing
   static let commands = [
     "distri-fuse", "distri-fuse mount", "distri-fuse unmount", "distri-fuse run", "distri-fuse status", "distri-fuse conflicts",
     "distri-fuse rescan",
-    "distri-build", "distri-build import", "distri-build scaffold", "distri-build build", "distri-fetch", "distri-fetch publish",
+    "distri-build", "distri-build import", "distri-build scaffold", "distri-build build", "distri-build why", "distri-build sbom",
+    "distri-fetch", "distri-fetch publish",
     "distri-fetch serve", "distri-fetch install", "distri-mkimage", "distri-mkimage build", "distri-mkimage boot",
   ]
 
