@@ -16,6 +16,8 @@ public enum BuildEvent: Sendable, Hashable {
   case ignored([String])
   /// The steps left files in a state that no package has, which was changed; a sentence a path.
   case cleaned([String])
+  /// Something about a package that is no error and yet worth a look.
+  case remark(PackageID, String)
   /// What the package needs to run, found and named in the definition.
   case runtimeDependencies(PackageID, [PackageID])
 }
@@ -33,6 +35,8 @@ extension BuildEvent: CustomStringConvertible {
       "installed outside of the package and left out: \(paths.joined(separator: ", "))"
     case .cleaned(let changes):
       (["changed in what the steps installed:"] + changes.map { "  \($0)" }).joined(separator: "\n")
+    case .remark(let package, let text):
+      "\(package): \(text)"
     case .runtimeDependencies(let package, let dependencies):
       (["run-time dependencies of \(package):"] + dependencies.map { "  \($0)" }).joined(separator: "\n")
     }

@@ -8,6 +8,10 @@ import SystemPackage
 public struct Builder: Sendable {
   /// Where dependencies come from and packages go.
   public var store: any PackageCatalog & ImageSource & PackageSink
+  /// Where debug symbols go; nil drops them. By default the store's section, if the store is a directory.
+  public var debugStore: LocalStore?
+  /// Where sources go that debuggers show; nil drops them. By default the store's section, if the store is a directory.
+  public var sourceStore: LocalStore?
   /// Shows the dependencies to the steps.
   public var dependencyRoot: any DependencyRoot
   /// Brings sources.
@@ -39,6 +43,10 @@ public struct Builder: Sendable {
     work: FilePath
   ) {
     self.store = store
+    if let local = store as? LocalStore {
+      debugStore = try? LocalStore(path: local.path, section: .debug, patience: local.patience)
+      sourceStore = try? LocalStore(path: local.path, section: .sources, patience: local.patience)
+    }
     self.dependencyRoot = dependencyRoot
     self.fetcher = fetcher
     self.work = work
@@ -59,17 +67,19 @@ public struct Builder: Sendable {
     report(.started(package, dependencies: dependencies, log: workspace.log))
 
     let sourceDate = try await timed("source") { try await prepareSource(definition, workspace) }
-    let plan = try await dependencyRoot.withRoot(of: dependencies, reserving: package) { view in
+    let (plan, symbols, original) = try await dependencyRoot.withRoot(of: dependencies, reserving: package) { view in
       var plan = try Planner(
         definition, layout: workspace.layout, dependencies: dependencies, contents: contents, view: view, sourceDate: sourceDate
       ).plan()
       plan.sandbox.limits = limits
       let execution = Execution(plan: plan, sandbox: sandbox, log: workspace.log, report: report, inspection: inspection)
       try await execution.applyPatches(definition.patches)
+      let source = definition.hasWritableSource ? workspace.layout.source : nil
+      let original = try await onThread { try source.map(SourcePackage.paths(in:)) }
       try await execution.runSteps()
       try workspace.checkInstalled()
-      try await execution.stripDebugSections()
-      return plan
+      let symbols = try await execution.splitDebugSymbols(acknowledgement: definition.missingDebugSymbolsReason)
+      return (plan, symbols, original)
     }
     var tree = try await onThread { try workspace.takeInstalled(modificationTime: sourceDate) }
     report(ignored: try workspace.strayFiles())
@@ -86,8 +96,15 @@ public struct Builder: Sendable {
       try await finish(tree, splits, definition, plan, contents, resolution)
     }
     try installation.applyCapabilities(to: &parts[0].tree)
-    try await timed("image") { try await write(parts, definition, resolution, digest, sourceDate: sourceDate) }
-    for part in parts { report(.runtimeDependencies(part.package, part.closure)) }
+    let source = SourcePackage(layout: workspace.layout, original: original)
+    try await timed("image") { [parts] in
+      let metadata = try metadata(of: parts, definition, resolution, plan, digest)
+      try await write(parts, metadata, symbols, source, sourceDate: sourceDate)
+    }
+    for part in parts {
+      for remark in part.remarks { report(.remark(part.package, remark)) }
+      report(.runtimeDependencies(part.package, part.closure))
+    }
     if !keepsFiles { try await onThread { try workspace.remove() } }
     return parts.map(\.package)
   }
@@ -112,41 +129,62 @@ public struct Builder: Sendable {
     _ contents: PackageSet, _ resolution: DependencyResolution
   ) async throws -> [PackageFinisher.Part] {
     let siblings = Dictionary(uniqueKeysWithValues: splits.map { ($0.0.name, $0.0) })
-    func named(_ names: [String]) throws -> Set<PackageID> {
-      try Set(names.compactMap { siblings[$0] }).union(resolution.resolve(names.filter { siblings[$0] == nil }))
+    func named(_ names: [String], _ reason: String) throws -> DependencyReasons {
+      let packages = try Set(names.compactMap { siblings[$0] }).union(resolution.resolve(names.filter { siblings[$0] == nil }))
+      return DependencyReasons(packages, reason)
     }
-    var parts = [
-      PackageFinisher.Part(
-        package: plan.layout.package, tree: tree, named: try named(definition.runtimeDependencies + plan.runtimeDependencies))
-    ]
+    let byDefinition = "named in the definition"
+    var own = try named(definition.runtimeDependencies, byDefinition)
+    own.formUnion(try named(plan.runtimeDependencies, "named by \(definition.builder?.fieldName ?? "the builder")"))
+    var parts = [PackageFinisher.Part(package: plan.layout.package, tree: tree, named: own)]
     for (split, (package, tree)) in zip(definition.splitPackages, splits) {
-      parts.append(.init(package: package, tree: tree, named: try named(split.runtimeDependencies)))
+      parts.append(.init(package: package, tree: tree, named: try named(split.runtimeDependencies, byDefinition)))
     }
     let linker = try BuildEnvironment(dependencies: contents, architecture: architecture).dynamicLinker()
     return try await PackageFinisher(dependencies: contents, store: store, dynamicLinker: linker).finish(parts)
   }
 
-  private func write(
-    _ parts: [PackageFinisher.Part], _ definition: Definition, _ resolution: DependencyResolution, _ digest: InputDigest,
-    sourceDate: Int64
-  ) async throws {
+  private func metadata(
+    of parts: [PackageFinisher.Part], _ definition: Definition, _ resolution: DependencyResolution, _ plan: BuildPlan,
+    _ digest: InputDigest
+  ) throws -> [PackageMetadata] {
     let unions = try definition.runtimeUnions.map { union in
       guard let base = try resolution.resolve([union.package]).first else {
         throw BuildError.missingDependency(union.package, of: definition.name)
       }
       return PackageMetadata.RuntimeUnion(directory: try TreePath(parsing: union.directory), package: base)
     }
-    let writer = ImageWriter(options: .init(compression: compression, modificationTime: sourceDate))
-    try await store.transaction { staging in
-      for (index, part) in parts.enumerated() {
-        let path = staging.imagePath(of: part.package)
-        try await onThread { try part.tree.writeImage(to: path, with: writer) }
-        try staging.stage(
-          PackageMetadata(
-            runtimeDependencies: part.closure, sourcePackage: definition.name, version: part.package.version,
-            runtimeUnions: index == 0 ? unions : [], inputDigest: digest.text), of: part.package)
-      }
+    return parts.enumerated().map { index, part in
+      PackageMetadata(
+        runtimeDependencies: part.closure, sourcePackage: definition.name, version: part.package.version,
+        runtimeUnions: index == 0 ? unions : [], inputDigest: digest.text, license: definition.license,
+        summary: definition.summary, homepage: definition.homepage, dependencyReasons: part.reasons.metadata,
+        sourceURL: definition.source, sourceHash: definition.hash, buildDependencies: plan.dependencies)
     }
+  }
+
+  private func write(
+    _ parts: [PackageFinisher.Part], _ metadata: [PackageMetadata], _ symbols: DebugSymbols, _ source: SourcePackage,
+    sourceDate: Int64
+  ) async throws {
+    let writer = ImageWriter(options: .init(compression: compression, modificationTime: sourceDate))
+    let output = PackageOutput(store: store, debugStore: debugStore, sourceStore: sourceStore, writer: writer)
+    let package = source.layout.package
+    let (items, debug, sources) = try await onThread { [wantsSource = sourceStore != nil] in
+      var items: [PackageOutput.Item] = [], debug: [(PackageID, PackageTree)] = []
+      for (part, metadata) in zip(parts, metadata) {
+        var tree = part.tree
+        if let found = try symbols.tree(of: tree) {
+          debug.append((part.package, found))
+          DebugSymbols.link(part.package, in: &tree)
+        }
+        items.append(.init(package: part.package, tree: tree, metadata: metadata))
+      }
+      let needsSource = wantsSource && !symbols.isEmpty
+      let sources = try needsSource ? [(package, source.tree(for: symbols, modificationTime: sourceDate))] : []
+      return (items, debug, sources)
+    }
+    try await output.write(items, debug: debug, sources: sources)
   }
 
   private func report(cleaned changes: [String]) {
@@ -163,15 +201,5 @@ public struct Builder: Sendable {
     let result = try await body()
     report(.finished(what, ContinuousClock.now - start))
     return result
-  }
-}
-
-extension PackageTree {
-  fileprivate func writeImage(to path: FilePath, with writer: ImageWriter) throws {
-    let file = try FileDescriptor.open(
-      path, .readWrite, options: [.create, .exclusiveCreate, .closeOnExec], permissions: FilePermissions(rawValue: 0o644))
-    defer { try? file.close() }
-    var stream = stream()
-    _ = try writer.write(&stream, to: file, path: path)
   }
 }

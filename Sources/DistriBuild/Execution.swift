@@ -47,25 +47,9 @@ struct Execution: Sendable {
     try await inspection?.reach(.afterSteps, plan, sandbox)
   }
 
-  /// Takes debug sections out of the installed programs and libraries, with the build's own binutils; without, they stay.
-  ///
-  /// - Throws: as ``applyPatches(_:)``.
-  func stripDebugSections() async throws {
-    guard plan.dependencies.contains(where: { $0.name == "binutils" }) else { return }
-    let installed = plan.layout.installed
-    let objects = try await onThread { try LibraryFarm.objects(in: PackageTree(directory: installed)) }
-    let inside = plan.layout.insideDestination.appending("ro").appending(plan.layout.package.description)
-    let paths = objects.map { object in "\(inside)/\(object.path)" }
-    let commands = stride(from: 0, to: paths.count, by: 64).map { start in
-      ["strip", "--strip-debug", "--preserve-dates"] + paths[start..<min(start + 64, paths.count)]
-    }
-    guard !commands.isEmpty else { return }
-    try await run(commands, in: plan.sandbox, as: "strip of \(paths.count) program\(paths.count == 1 ? "" : "s or libraries")")
-  }
-
   private func startLog() throws { try log.write(Array("\(plan)\n\n".utf8)) }
 
-  private func run(_ commands: [[String]], in plan: SandboxPlan, as title: String? = nil) async throws {
+  func run(_ commands: [[String]], in plan: SandboxPlan, as title: String? = nil) async throws {
     let file: FileDescriptor
     do {
       file = try FileDescriptor.open(log, .writeOnly, options: [.append, .closeOnExec])

@@ -234,14 +234,14 @@ private struct Sketch {
     sketch.tree.insertFile(try TreePath(parsing: "out/bin/s"), Array("#!/ro/shell-amd64-1-1/bin/sh\n".utf8), permissions: 0o755)
     sketch.tree.insertFile(try TreePath(parsing: "out/share/s"), Array("#!/ro/unused-amd64-1-1/bin/sh\n".utf8), permissions: 0o644)
     let found = RuntimeDependencies(of: sketch.id, tree: sketch.tree)
-    #expect(try found.interpreters(of: []).map(\.name) == ["shell"])
-    #expect(found.linkTargets().map(\.name) == ["linked"])
+    #expect(try found.interpreters(of: []).packages.map(\.name) == ["shell"])
+    #expect(found.linkTargets().packages.map(\.name) == ["linked"])
     var set = PackageSet()
     for (package, module) in [("libab-amd64-1-1", "out/lib/pkgconfig/a.pc"), ("libc-amd64-1-1", "out/share/pkgconfig/c.pc")] {
       let other = try Sketch(package, [module: ""])
       try set.insert(other.id, other.tree)
     }
-    #expect(try found.pkgConfigRequirements(in: set).map(\.name).sorted() == ["libab", "libc"])
+    #expect(try found.pkgConfigRequirements(in: set).packages.map(\.name).sorted() == ["libab", "libc"])
   }
 
   @Test func `the closure leaves the package itself out`() async throws {

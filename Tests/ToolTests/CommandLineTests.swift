@@ -11,8 +11,9 @@ import Testing
   static let commands = [
     "distri-fuse", "distri-fuse mount", "distri-fuse unmount", "distri-fuse run", "distri-fuse status", "distri-fuse conflicts",
     "distri-fuse rescan",
-    "distri-build", "distri-build import", "distri-build scaffold", "distri-build build", "distri-build env", "distri-fetch",
-    "distri-fetch publish",
+    "distri-build", "distri-build import", "distri-build scaffold", "distri-build build", "distri-build batch", "distri-build bump",
+    "distri-build lint", "distri-build patch", "distri-build env", "distri-build log", "distri-build why", "distri-build sbom",
+    "distri-fetch", "distri-fetch publish",
     "distri-fetch serve", "distri-fetch install", "distri-mkimage", "distri-mkimage build", "distri-mkimage boot",
   ]
 

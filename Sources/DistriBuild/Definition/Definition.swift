@@ -43,6 +43,12 @@ public struct Definition: Sendable, Hashable {
   public var buildsInTree = false
   /// Why the package has no debug symbols, where that is meant [22].
   public var missingDebugSymbolsReason = ""
+  /// SPDX licence expression, such as `GPL-3.0-or-later` [extension 1000].
+  public var license = ""
+  /// One line that says what the package is [extension 1001].
+  public var summary = ""
+  /// Upstream's page [extension 1002].
+  public var homepage = ""
 
   /// Makes an empty definition.
   public init(name: String) { self.name = name }
@@ -219,5 +225,14 @@ extension Definition {
   /// - Throws: as ``package(for:)``.
   public func splitPackage(_ split: SplitPackage, for architecture: Architecture) throws(StoreError) -> PackageID {
     try PackageID(parsing: "\(split.name)-\(architecture)-\(version)")
+  }
+
+  /// All packages that the definition builds for an architecture, its own first.
+  ///
+  /// - Throws: as ``package(for:)``.
+  public func packages(for architecture: Architecture) throws(StoreError) -> [PackageID] {
+    var result = [try package(for: architecture)]
+    for split in splitPackages { result.append(try splitPackage(split, for: architecture)) }
+    return result
   }
 }

@@ -8,6 +8,7 @@ extension MessageSchema<Definition> {
       "cherry_pick": .texts(\.patches), "runtime_dep": .texts(\.runtimeDependencies), "extra_file": .texts(\.extraFiles),
       "writable_sourcedir": .bool(\.hasWritableSource), "in_tree_build": .bool(\.buildsInTree),
       "ack_missing_dwarf": .text(\.missingDebugSymbolsReason),
+      "license": .text(\.license), "summary": .text(\.summary), "homepage": .text(\.homepage),
       "build_step": .items(\.steps, [], MessageSchema<[String]>.step),
       "install": .part(\.install, MessageSchema<InstallInstructions>.install),
       "split_package": .items(\.splitPackages, .init(), MessageSchema<Definition.SplitPackage>.split),

@@ -24,6 +24,41 @@ extension FileDescriptor {
 }
 
 extension FilePath {
+  /// Up to so many bytes of a file at an offset, fewer at its end only.
+  ///
+  /// - Throws: ``BuildError/system(operation:path:_:)``.
+  func bytes(at offset: UInt64, atMost count: Int) throws(BuildError) -> [UInt8] {
+    do {
+      let file = try FileDescriptor.open(self, .readOnly, options: [.closeOnExec, .noFollow])
+      return try file.closeAfter { try file.bytes(at: offset, atMost: count) }
+    } catch {
+      throw .system(operation: "read", path: self, error as? Errno ?? .ioError)
+    }
+  }
+
+  /// Copies a file to a place where nothing is.
+  ///
+  /// - Throws: ``BuildError/system(operation:path:_:)``.
+  func copy(to other: FilePath) throws(BuildError) {
+    do {
+      let file = try FileDescriptor.open(
+        other, .writeOnly, options: [.create, .exclusiveCreate, .closeOnExec], permissions: FilePermissions(rawValue: 0o644))
+      try file.closeAfter {
+        var offset: UInt64 = 0
+        while true {
+          let piece = try bytes(at: offset, atMost: 1 << 20)
+          if piece.isEmpty { break }
+          try file.writeAll(piece)
+          offset += UInt64(piece.count)
+        }
+      }
+    } catch let error as BuildError {
+      throw error
+    } catch {
+      throw .system(operation: "copy to \(other)", path: self, error as? Errno ?? .ioError)
+    }
+  }
+
   /// The size of a file in bytes.
   ///
   /// - Throws: ``BuildError/system(operation:path:_:)``.

@@ -20,6 +20,8 @@ public struct LibraryFarm: Sendable {
   public private(set) var links: [EntryName: PackageSet.Location] = [:]
   /// Directories that some files must search before the farm, because they need another library of a name that is in the farm.
   public private(set) var directoriesBeforeFarm: [TreePath: [String]] = [:]
+  /// The packages whose libraries are needed, and by which files.
+  public private(set) var reasons = DependencyReasons()
 
   private let package: PackageID
   private let tree: PackageTree
@@ -80,10 +82,14 @@ public struct LibraryFarm: Sendable {
         add(name, found, for: object)
       }
     }
+    reasons.remove(package)
   }
 
-  /// The packages that the links lead to, without the package itself.
-  public var runtimeDependencies: Set<PackageID> { Set(links.values.map(\.package)).subtracting([package]) }
+  /// The packages that the libraries are in, without the package itself.
+  public var runtimeDependencies: Set<PackageID> { reasons.packages }
+
+  /// How a reason begins that is a library.
+  static func reason(_ library: String) -> String { "library \(library)" }
 
   /// Puts the links into the package's tree.
   public func insert(into tree: inout PackageTree) {
@@ -91,6 +97,7 @@ public struct LibraryFarm: Sendable {
   }
 
   private mutating func add(_ name: EntryName, _ location: PackageSet.Location, for object: Object) {
+    reasons.add(location.package, Self.reason(name.description), of: object.path)
     guard let other = links.updateValue(links[name] ?? location, forKey: name), other != location else { return }
     let directory = PackageLayout.inView(location.path.parent, of: location.package)
     if directoriesBeforeFarm[object.path]?.contains(directory) != true {

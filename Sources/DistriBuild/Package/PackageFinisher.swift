@@ -12,11 +12,14 @@ struct PackageFinisher {
     let package: PackageID
     var tree: PackageTree
     /// Run-time dependencies that the definition and the builder name.
-    var named: Set<PackageID>
+    var named: DependencyReasons
     var farm: LibraryFarm?
-    var direct: Set<PackageID> = []
+    /// What the package needs by itself.
+    var reasons = DependencyReasons()
     /// The run-time closure.
     var closure: [PackageID] = []
+    /// What is worth a look.
+    var remarks: [String] = []
   }
 
   /// All packages that the build saw.
@@ -56,16 +59,22 @@ struct PackageFinisher {
   /// Library farm, RUNPATHs, and what the files refer to.
   private func link(_ part: Part, to set: PackageSet) throws -> Part {
     var part = part
+    for script in try ScriptInterpreters(package: part.package, dependencies: set).pin(in: &part.tree) {
+      part.remarks.append(
+        "\(script.path): none of the packages in view has its interpreter \(script.interpreter.printable), so any of that name will run it"
+      )
+    }
     let objects = try LibraryFarm.objects(in: part.tree)
     let farm = try LibraryFarm(of: part.package, tree: part.tree, objects: objects, dependencies: set)
     try rewrite(objects, of: &part, farm: farm)
     farm.insert(into: &part.tree)
     let found = RuntimeDependencies(of: part.package, tree: part.tree)
-    part.direct = part.named.union(farm.runtimeDependencies)
-    part.direct.formUnion(try found.interpreters(of: LibraryFarm.objects(in: part.tree)))
-    part.direct.formUnion(found.linkTargets())
-    part.direct.formUnion(try found.pkgConfigRequirements(in: set))
-    part.direct.remove(part.package)
+    part.reasons = part.named
+    part.reasons.formUnion(farm.reasons)
+    part.reasons.formUnion(try found.interpreters(of: LibraryFarm.objects(in: part.tree)))
+    part.reasons.formUnion(found.linkTargets())
+    part.reasons.formUnion(try found.pkgConfigRequirements(in: set))
+    part.reasons.remove(part.package)
     part.farm = farm
     return part
   }
@@ -93,9 +102,9 @@ struct PackageFinisher {
 
   /// Packages of the store bring their whole closures; those on their way are looked through.
   private func closure(of part: Part, among parts: [Part]) async throws -> [PackageID] {
-    let direct = Dictionary(uniqueKeysWithValues: parts.map { ($0.package, $0.direct) })
+    let direct = Dictionary(uniqueKeysWithValues: parts.map { ($0.package, $0.reasons.packages) })
     var result: Set<PackageID> = []
-    var open = Array(part.direct)
+    var open = Array(part.reasons.packages)
     while let package = open.popLast() {
       guard result.insert(package).inserted else { continue }
       if let more = direct[package] {

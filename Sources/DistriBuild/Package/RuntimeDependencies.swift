@@ -17,31 +17,48 @@ public struct RuntimeDependencies: Sendable {
   /// The packages of interpreters: of scripts, by their first line, and of programs.
   ///
   /// - Throws: ``BuildError/system(operation:path:_:)``.
-  public func interpreters(of objects: [LibraryFarm.Object]) throws(BuildError) -> Set<PackageID> {
-    var result = Set(objects.compactMap { $0.elf.interpreter }.compactMap(Self.package(inView:)))
+  public func interpreters(of objects: [LibraryFarm.Object]) throws(BuildError) -> DependencyReasons {
+    var result = DependencyReasons()
+    for object in objects {
+      guard let loader = object.elf.interpreter.flatMap(Self.package(inView:)) else { continue }
+      result.add(loader, Self.loaderReason, of: object.path)
+    }
     for node in tree.sortedNodes where node.entry.permissions & 0o111 != 0 {
       guard let script = try Script(of: node, in: tree) else { continue }
-      for path in [script.interpreter] + script.argument.split(separator: " ").map(String.init) {
-        if let package = Self.package(inView: path) { result.insert(package) }
-      }
+      for package in Self.packages(of: script) { result.add(package, Self.scriptReason, of: node.entry.path) }
     }
-    return result.subtracting([package])
+    result.remove(package)
+    return result
   }
 
   /// The packages that absolute symbolic links lead to.
-  public func linkTargets() -> Set<PackageID> {
-    let targets = tree.sortedNodes.compactMap { node -> PackageID? in
-      guard case .symbolicLink(let target) = node.entry.kind else { return nil }
-      return Self.package(inView: String(decoding: target, as: UTF8.self))
+  public func linkTargets() -> DependencyReasons {
+    var result = DependencyReasons()
+    for node in tree.sortedNodes where !node.entry.path.components.starts(with: PackageLayout.lib.components) {
+      guard case .symbolicLink(let target) = node.entry.kind,
+        let owner = Self.package(inView: String(decoding: target, as: UTF8.self))
+      else { continue }
+      result.add(owner, Self.linkReason, of: node.entry.path)
     }
-    return Set(targets).subtracting([package])
+    result.remove(package)
+    return result
+  }
+
+  /// How the reasons begin.
+  static let loaderReason = "program loader"
+  static let scriptReason = "interpreter"
+  static let linkReason = "target"
+
+  /// The packages that a script's first line names.
+  static func packages(of script: Script) -> Set<PackageID> {
+    Set(([script.interpreter] + script.argument.split(separator: " ").map(String.init)).compactMap(package(inView:)))
   }
 
   /// The packages that have the modules which this package's `.pc` files require (`Requires`, `Requires.private`).
   ///
   /// - Throws: what reading the dependencies throws; ``BuildError/system(operation:path:_:)``.
-  public func pkgConfigRequirements(in dependencies: PackageSet) throws -> Set<PackageID> {
-    var result: Set<PackageID> = []
+  public func pkgConfigRequirements(in dependencies: PackageSet) throws -> DependencyReasons {
+    var result = DependencyReasons()
     for node in tree.sortedNodes where node.entry.path.parent.name?.description == "pkgconfig" {
       guard case .regular = node.entry.kind, node.entry.path.description.hasSuffix(".pc") else { continue }
       let text = String(decoding: try tree.contents(of: node, limit: 1 << 20), as: UTF8.self)
@@ -49,13 +66,14 @@ public struct RuntimeDependencies: Sendable {
         guard let name = try? EntryName("\(module).pc") else { continue }
         for directory in Self.pkgConfigDirectories {
           if let found = try dependencies.location(of: directory.appending(name)) {
-            result.insert(found.package)
+            result.add(found.package, "required module \(module)", of: node.entry.path)
             break
           }
         }
       }
     }
-    return result.subtracting([package])
+    result.remove(package)
+    return result
   }
 
   /// The transitive closure of run-time dependencies, sorted, without the package itself.

@@ -44,6 +44,9 @@ struct BuildEnvironment {
     ].filter { !$0.value.isEmpty }
     var linkerFlags = ["-Wl,-rpath=\(layout.home.appending("lib"))"]
     if let linker = try dynamicLinker() { linkerFlags.append("-Wl,--dynamic-linker=\(linker)") }
+    // With symbols for debuggers, which will see what was generated beside the source.
+    let sources = layout.buildsInTree ? "" : " -ffile-prefix-map=\(layout.insideBuild)=\(layout.insideSource)"
+    for name in ["CFLAGS", "CXXFLAGS"] { result[name] = "-g -O2\(sources)" }
     result["LDFLAGS"] = (linkerFlags + extraLinkerFlags).joined(separator: " ")
     return result
   }

@@ -16,6 +16,8 @@ public struct BuildLayout: Sendable, Hashable {
   public var build: FilePath
   /// What becomes `DESTDIR`, outside.
   public var destination: FilePath
+  /// Where debug symbols are put, outside; the steps do not see it.
+  public var debug: FilePath
   /// Whether the steps run in the source.
   public var buildsInTree: Bool
   /// How many jobs a step may start at once.
@@ -30,6 +32,7 @@ public struct BuildLayout: Sendable, Hashable {
     source = directory.appending("source")
     build = directory.appending("build")
     destination = directory.appending("dest")
+    debug = directory.appending("debug")
     self.buildsInTree = buildsInTree
     self.jobs = jobs
   }

@@ -24,6 +24,29 @@ public struct PackageMetadata: Sendable, Hashable {
   /// Upstream's page (extension 1002); empty where unknown.
   public var homepage: String
 
+  /// Why the package needs others, for those of ``runtimeDependencies`` that it needs itself (extension 1003); empty where unknown.
+  public var dependencyReasons: [DependencyReason]
+  /// Where the source came from (extension 1004); empty where unknown.
+  public var sourceURL: String
+  /// SHA-256 of the source's archive in hexadecimal digits (extension 1005); empty where unknown.
+  public var sourceHash: String
+  /// All packages that the build saw (extension 1006).
+  public var buildDependencies: [PackageID]
+
+  /// Why a package needs another.
+  public struct DependencyReason: Sendable, Hashable {
+    /// What is needed.
+    public var package: PackageID
+    /// Sentences without a full stop, such as «library libz.so.1 of out/bin/git».
+    public var reasons: [String]
+
+    /// Makes a reason.
+    public init(package: PackageID, reasons: [String]) {
+      self.package = package
+      self.reasons = reasons
+    }
+  }
+
   /// An overlay of `out/<directory>` of this package on `out/<directory>` of another.
   public struct RuntimeUnion: Sendable, Hashable {
     /// Below `out`.
@@ -41,7 +64,8 @@ public struct PackageMetadata: Sendable, Hashable {
   /// Makes metadata.
   public init(
     runtimeDependencies: [PackageID] = [], sourcePackage: String = "", version: String = "", runtimeUnions: [RuntimeUnion] = [],
-    inputDigest: String = "", license: String = "", summary: String = "", homepage: String = ""
+    inputDigest: String = "", license: String = "", summary: String = "", homepage: String = "",
+    dependencyReasons: [DependencyReason] = [], sourceURL: String = "", sourceHash: String = "", buildDependencies: [PackageID] = []
   ) {
     self.runtimeDependencies = runtimeDependencies
     self.sourcePackage = sourcePackage
@@ -51,6 +75,10 @@ public struct PackageMetadata: Sendable, Hashable {
     self.license = license
     self.summary = summary
     self.homepage = homepage
+    self.dependencyReasons = dependencyReasons
+    self.sourceURL = sourceURL
+    self.sourceHash = sourceHash
+    self.buildDependencies = buildDependencies
   }
 
   /// The largest metadata that is read, in bytes: a closure of about 50,000 packages.
@@ -84,6 +112,10 @@ public struct PackageMetadata: Sendable, Hashable {
       runtimeUnions = try message.runtimeUnion.map {
         RuntimeUnion(directory: try TreePath(parsing: $0.dir), package: try PackageID(parsing: $0.pkg))
       }
+      dependencyReasons = try message.depReason.map {
+        DependencyReason(package: try PackageID(parsing: $0.pkg), reasons: $0.reason)
+      }
+      buildDependencies = try message.buildDep.map { try PackageID(parsing: $0) }
     } catch {
       throw .invalidMetadata(of: subject, line: nil, reason: "\(error)")
     }
@@ -93,6 +125,8 @@ public struct PackageMetadata: Sendable, Hashable {
     license = message.license
     summary = message.summary
     homepage = message.homepage
+    sourceURL = message.sourceURL
+    sourceHash = message.sourceHash
   }
 
   /// Proto text, the same bytes for the same value: dependencies sorted, fields in the order of their numbers.
@@ -111,6 +145,16 @@ public struct PackageMetadata: Sendable, Hashable {
       if !license.isEmpty { $0.license = license }
       if !summary.isEmpty { $0.summary = summary }
       if !homepage.isEmpty { $0.homepage = homepage }
+      $0.depReason = dependencyReasons.sorted { ($0.package, $0.reasons.joined()) < ($1.package, $1.reasons.joined()) }.map {
+        entry in
+        Pb_DepReason.with {
+          $0.pkg = entry.package.description
+          $0.reason = entry.reasons
+        }
+      }
+      if !sourceURL.isEmpty { $0.sourceURL = sourceURL }
+      if !sourceHash.isEmpty { $0.sourceHash = sourceHash }
+      $0.buildDep = Set(buildDependencies).sorted().map(\.description)
     }
     return message.textFormatString()
   }

@@ -72,6 +72,11 @@ struct BuildCommand: AsyncParsableCommand {
   @Flag(help: "Keep source, build directory and installed files of a build that succeeds.")
   var keep = false
 
+  @Flag(
+    help: ArgumentHelp(
+      "Build each twice, in different directories and with another number of jobs; what differs is an error that names the file."))
+  var check = false
+
   @Argument(help: ArgumentHelp("Names of definitions, or their directories.", valueName: "package|dir"))
   var packages: [String]
 
@@ -95,8 +100,12 @@ struct BuildCommand: AsyncParsableCommand {
       Terminal.standardError.write("\(event)\n")
     }
     let files = try packages.map { try DefinitionFile(directory: definitionOptions.directory(of: $0)) }
-    let task = Task { [builder] in
+    let task = Task { [builder, check, workPath] in
       for file in files {
+        if check {
+          try await Self.build(file, twiceWith: builder, store, below: workPath)
+          continue
+        }
         for package in try await builder.build(file) {
           Terminal.standardError.write(
             "package successfully created in \(store.path.appending(package.imageFileName))\n")
@@ -106,6 +115,24 @@ struct BuildCommand: AsyncParsableCommand {
     }
     try await Interruption.cancelling(task) {
       Terminal.standardError.write("distri-build: interrupted; what the build had made so far is in \(workPath)\n")
+    }
+  }
+
+  /// Builds a definition twice; ends the program where the results differ.
+  private static func build(
+    _ file: DefinitionFile, twiceWith builder: Builder, _ store: LocalStore, below work: FilePath
+  ) async throws {
+    let scratch = work.appending("check").appending(file.definition.name)
+    let outcome = try await ReproducibilityCheck(builder: builder, store: store, scratch: scratch).run(file)
+    for finding in outcome.differences {
+      let other = finding.other == .store ? "what the store has" : "its second build"
+      Terminal.standardError.write("\(finding.package) (\(finding.section.rawValue)) differs from \(other):\n")
+      for difference in finding.differences { Terminal.standardError.write("  \(difference)\n") }
+    }
+    guard outcome.differences.isEmpty else { throw ExitCode(1) }
+    for package in outcome.packages {
+      Terminal.standardError.write("\(package) was built twice to the same bytes\n")
+      Terminal.standardOutput.write("\(package)\n")
     }
   }
 

@@ -19,9 +19,8 @@ struct BuildTool: ParsableCommand {
         distri-fuse run --store /roimg -- hello
       """,
     subcommands: [
-      ImportCommand.self, ScaffoldCommand.self, BuildCommand.self, BatchCommand.self, BumpCommand.self, LintCommand.self, PatchCommand.self,
-      LogCommand.self,
-      EnvCommand.self,
+      ImportCommand.self, ScaffoldCommand.self, BuildCommand.self, BatchCommand.self, BumpCommand.self, LintCommand.self,
+      PatchCommand.self, EnvCommand.self, LogCommand.self, WhyCommand.self, SbomCommand.self,
     ])
 }
 

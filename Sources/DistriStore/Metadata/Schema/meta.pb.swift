@@ -56,6 +56,29 @@ nonisolated struct Pb_Union: Sendable {
   fileprivate var _pkg: String? = nil
 }
 
+nonisolated struct Pb_DepReason: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  var pkg: String {
+    get {_pkg ?? String()}
+    set {_pkg = newValue}
+  }
+  /// Returns true if `pkg` has been explicitly set.
+  var hasPkg: Bool {self._pkg != nil}
+  /// Clears the value of `pkg`. Subsequent reads from it will return its default value.
+  mutating func clearPkg() {self._pkg = nil}
+
+  var reason: [String] = []
+
+  var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  init() {}
+
+  fileprivate var _pkg: String? = nil
+}
+
 nonisolated struct Pb_Meta: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
@@ -120,6 +143,28 @@ nonisolated struct Pb_Meta: Sendable {
   /// Clears the value of `homepage`. Subsequent reads from it will return its default value.
   mutating func clearHomepage() {self._homepage = nil}
 
+  var depReason: [Pb_DepReason] = []
+
+  var sourceURL: String {
+    get {_sourceURL ?? String()}
+    set {_sourceURL = newValue}
+  }
+  /// Returns true if `sourceURL` has been explicitly set.
+  var hasSourceURL: Bool {self._sourceURL != nil}
+  /// Clears the value of `sourceURL`. Subsequent reads from it will return its default value.
+  mutating func clearSourceURL() {self._sourceURL = nil}
+
+  var sourceHash: String {
+    get {_sourceHash ?? String()}
+    set {_sourceHash = newValue}
+  }
+  /// Returns true if `sourceHash` has been explicitly set.
+  var hasSourceHash: Bool {self._sourceHash != nil}
+  /// Clears the value of `sourceHash`. Subsequent reads from it will return its default value.
+  mutating func clearSourceHash() {self._sourceHash = nil}
+
+  var buildDep: [String] = []
+
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
   init() {}
@@ -130,6 +175,8 @@ nonisolated struct Pb_Meta: Sendable {
   fileprivate var _license: String? = nil
   fileprivate var _summary: String? = nil
   fileprivate var _homepage: String? = nil
+  fileprivate var _sourceURL: String? = nil
+  fileprivate var _sourceHash: String? = nil
 }
 
 // MARK: - Code below here is support for the SwiftProtobuf runtime.
@@ -175,9 +222,48 @@ nonisolated extension Pb_Union: SwiftProtobuf.Message, SwiftProtobuf._MessageImp
   }
 }
 
+nonisolated extension Pb_DepReason: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  static let protoMessageName: String = _protobuf_package + ".DepReason"
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}pkg\0\u{1}reason\0")
+
+  mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self._pkg) }()
+      case 2: try { try decoder.decodeRepeatedStringField(value: &self.reason) }()
+      default: break
+      }
+    }
+  }
+
+  func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    try { if let v = self._pkg {
+      try visitor.visitSingularStringField(value: v, fieldNumber: 1)
+    } }()
+    if !self.reason.isEmpty {
+      try visitor.visitRepeatedStringField(value: self.reason, fieldNumber: 2)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  static func ==(lhs: Pb_DepReason, rhs: Pb_DepReason) -> Bool {
+    if lhs._pkg != rhs._pkg {return false}
+    if lhs.reason != rhs.reason {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
 nonisolated extension Pb_Meta: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".Meta"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}runtime_dep\0\u{3}source_pkg\0\u{1}version\0\u{3}runtime_union\0\u{3}input_digest\0\u{2}c\u{f}license\0\u{1}summary\0\u{1}homepage\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}runtime_dep\0\u{3}source_pkg\0\u{1}version\0\u{3}runtime_union\0\u{3}input_digest\0\u{2}c\u{f}license\0\u{1}summary\0\u{1}homepage\0\u{3}dep_reason\0\u{3}source_url\0\u{3}source_hash\0\u{3}build_dep\0")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -193,6 +279,10 @@ nonisolated extension Pb_Meta: SwiftProtobuf.Message, SwiftProtobuf._MessageImpl
       case 1000: try { try decoder.decodeSingularStringField(value: &self._license) }()
       case 1001: try { try decoder.decodeSingularStringField(value: &self._summary) }()
       case 1002: try { try decoder.decodeSingularStringField(value: &self._homepage) }()
+      case 1003: try { try decoder.decodeRepeatedMessageField(value: &self.depReason) }()
+      case 1004: try { try decoder.decodeSingularStringField(value: &self._sourceURL) }()
+      case 1005: try { try decoder.decodeSingularStringField(value: &self._sourceHash) }()
+      case 1006: try { try decoder.decodeRepeatedStringField(value: &self.buildDep) }()
       default: break
       }
     }
@@ -227,6 +317,18 @@ nonisolated extension Pb_Meta: SwiftProtobuf.Message, SwiftProtobuf._MessageImpl
     try { if let v = self._homepage {
       try visitor.visitSingularStringField(value: v, fieldNumber: 1002)
     } }()
+    if !self.depReason.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.depReason, fieldNumber: 1003)
+    }
+    try { if let v = self._sourceURL {
+      try visitor.visitSingularStringField(value: v, fieldNumber: 1004)
+    } }()
+    try { if let v = self._sourceHash {
+      try visitor.visitSingularStringField(value: v, fieldNumber: 1005)
+    } }()
+    if !self.buildDep.isEmpty {
+      try visitor.visitRepeatedStringField(value: self.buildDep, fieldNumber: 1006)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -239,6 +341,10 @@ nonisolated extension Pb_Meta: SwiftProtobuf.Message, SwiftProtobuf._MessageImpl
     if lhs._license != rhs._license {return false}
     if lhs._summary != rhs._summary {return false}
     if lhs._homepage != rhs._homepage {return false}
+    if lhs.depReason != rhs.depReason {return false}
+    if lhs._sourceURL != rhs._sourceURL {return false}
+    if lhs._sourceHash != rhs._sourceHash {return false}
+    if lhs.buildDep != rhs.buildDep {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

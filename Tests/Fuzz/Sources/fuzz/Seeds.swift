@@ -1,6 +1,7 @@
 // SPDX-FileCopyrightText: The distri authors
 // SPDX-License-Identifier: Apache-2.0
 
+import DistriBuild
 import DistriStore
 import Glibc
 import SystemPackage
@@ -35,9 +36,30 @@ func writeSeeds(of target: String, to folder: String) throws {
     let data = tar([("./usr/bin/a", "hello"), ("./etc/a.conf", "")])
     try write(data, folder + "/tar")
     try write(ar([("debian-binary", Array("2.0\n".utf8)), ("control.tar", control), ("data.tar", data)]), folder + "/deb")
+  case "elf":
+    try write(try WrapperStub(program: "/bin/true").image(for: .amd64), folder + "/wrapper")
+    let program = try FileDescriptor.open("/bin/true", .readOnly)
+    defer { try? program.close() }
+    let contents = try [UInt8](unsafeUninitializedCapacity: 65536) { buffer, count in
+      count = try program.read(into: UnsafeMutableRawBufferPointer(buffer))
+    }
+    try write(contents, folder + "/program")
+  case "debug-lines":
+    // A unit of DWARF 4, and one of DWARF 5 with texts in place.
+    try write(
+      unit([4, 0, 0, 0, 0, 0, 1, 1, 1, 0, 14, 2, 1] + texts(["src", ""]) + texts(["main.c"]) + [1, 0, 0, 0]), folder + "/4")
+    try write(
+      unit(
+        [5, 0, 8, 0, 0, 0, 0, 0, 1, 1, 1, 0, 14, 2, 1, 1, 1, 8, 1] + texts(["/src"]) + [2, 1, 8, 2, 11, 1] + texts(["main.c"]) + [0]
+      ),
+      folder + "/5")
   default: break
   }
 }
+
+private func texts(_ texts: [String]) -> [UInt8] { texts.flatMap { Array($0.utf8) + [0] } }
+
+private func unit(_ bytes: [UInt8]) -> [UInt8] { [UInt8(bytes.count), 0, 0, 0] + bytes }
 
 /// A plain tar of regular files.
 private func tar(_ files: [(name: String, text: String)]) -> [UInt8] {

@@ -1,6 +1,7 @@
 // SPDX-FileCopyrightText: The distri authors
 // SPDX-License-Identifier: Apache-2.0
 
+import DistriBuild
 import DistriStore
 import Glibc
 import SystemPackage
@@ -29,6 +30,16 @@ let targets: [String: Target] = [
   },
   "image": { data, size in
     try? walkImage(bytes(data, size))
+    return 0
+  },
+  "elf": { data, size in
+    _ = try? ELFFile(bytes(data, size), named: "fuzz")
+    _ = try? DebugLineReader(bytes(data, size)).fileNames()
+    return 0
+  },
+  "debug-lines": { data, size in
+    let bytes = bytes(data, size)
+    _ = DebugLineReader(lines: bytes, lineTexts: bytes, texts: []).fileNames()
     return 0
   },
   "archive": { data, size in
