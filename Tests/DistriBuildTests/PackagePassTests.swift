@@ -112,6 +112,25 @@ private struct Sketch {
     #expect(farm.directoriesBeforeFarm == [try TreePath(parsing: "out/bin/second"): ["/ro/own-amd64-1-1/out/lib/b"]])
   }
 
+  @Test func `a library beside another of its name makes its package a dependency, too`() throws {
+    let directory = try TemporaryDirectory()
+    var others: [Sketch] = []
+    for name in ["a", "b"] {
+      var other = try Sketch("lib\(name)-amd64-1-1")
+      try other.compile("out/lib/\(name)/libx.so", ["-Wl,-soname,libx.so"], in: directory.path)
+      others.append(other)
+    }
+    try FileManager.default.moveItem(
+      atPath: directory.path.appending("out_lib_a_libx.so").string, toPath: directory.path.appending("libx.so").string)
+    var own = try Sketch("own-amd64-1-1")
+    try own.compile("out/bin/first", ["-lx", "-Wl,-rpath,/ro/liba-amd64-1-1/out/lib/a"], in: directory.path)
+    try own.compile("out/bin/second", ["-lx", "-Wl,-rpath,/ro/libb-amd64-1-1/out/lib/b"], in: directory.path)
+    let farm = try LibraryFarm(
+      of: own.id, tree: own.tree, objects: try LibraryFarm.objects(in: own.tree), dependencies: try set(others[0], others[1]))
+    #expect(farm.runtimeDependencies.map(\.name).sorted() == ["liba", "libb"])
+    #expect(farm.reasons.reasons(for: others[1].id) == ["library libx.so of out/bin/second"])
+  }
+
   @Test func `a missing library is an error that names file and library`() throws {
     let directory = try TemporaryDirectory()
     var own = try Sketch("own-amd64-1-1")

@@ -23,6 +23,40 @@ import Testing
     #expect(try PackageMetadata(textproto: Array(metadata.textproto.utf8), subject: "again") == metadata)
   }
 
+  @Test func `what we add to metadata is written in the order of the fields and read back`() throws {
+    let (a, b) = (try PackageID(parsing: "a-amd64-1-1"), try PackageID(parsing: "b-amd64-1-1"))
+    let metadata = PackageMetadata(
+      version: "1-1", license: "MIT", summary: "One line", homepage: "https://example.org",
+      dependencyReasons: [.init(package: b, reasons: ["x", "y"]), .init(package: a, reasons: ["library «z»"])],
+      sourceURL: "https://example.org/a.tar.gz", sourceHash: "ab", buildDependencies: [b, a, b])
+    let text = """
+      version: "1-1"
+      license: "MIT"
+      summary: "One line"
+      homepage: "https://example.org"
+      dep_reason {
+        pkg: "a-amd64-1-1"
+        reason: "library «z»"
+      }
+      dep_reason {
+        pkg: "b-amd64-1-1"
+        reason: "x"
+        reason: "y"
+      }
+      source_url: "https://example.org/a.tar.gz"
+      source_hash: "ab"
+      build_dep: "a-amd64-1-1"
+      build_dep: "b-amd64-1-1"
+
+      """
+    #expect(metadata.textproto == text)
+    let read = try PackageMetadata(textproto: Array(text.utf8), subject: "a")
+    #expect(read.textproto == text && read.dependencyReasons.map(\.package) == [a, b])
+    // By number, as other tools may write it.
+    let numbered = try PackageMetadata(textproto: Array("1003 { 1: \"a-amd64-1-1\" 2: \"x\" } 1004: \"u\"".utf8), subject: "a")
+    #expect(numbered.dependencyReasons == [.init(package: a, reasons: ["x"])] && numbered.sourceURL == "u")
+  }
+
   @Test(arguments: [
     "runtime_dep: \"../../etc-amd64-1-1\"", "runtime_dep: \"nano\"", "runtime_union: <dir: \"../x\" pkg: \"a-amd64-1-1\">", "}{",
     "runtime_dep: \"a",

@@ -12,8 +12,9 @@ struct SbomCommand: AsyncParsableCommand {
     commandName: "sbom",
     abstract: "Print what a package is made of, as an SPDX document.",
     discussion: """
-      The document is SPDX 2.3 in JSON: the package and its licence, where its source came from, its files with their digests, what it
-      needs to run and why, and what it was built with. The same package gives the same document.
+      The document is SPDX 2.3 in JSON: the package and its licence, where its source came from, its files
+      with their digests, what it needs to run and why, and what it was built with. The same package gives
+      the same document.
 
         distri-build sbom --store /roimg nano > nano.spdx.json
       """)

@@ -13,9 +13,9 @@ struct WhyCommand: AsyncParsableCommand {
     commandName: "why",
     abstract: "Show why a package needs another to run.",
     discussion: """
-      Prints the shortest chains from one package to the other; each line names a package and what makes the one above need it. Of
-      packages that do not tell, the programs, scripts and links are looked at. Ends with status 1 when the package does not need the
-      other.
+      Prints the shortest chains from one package to the other; each line names a package and what makes
+      the one above need it. Of packages that do not tell, the programs, scripts and links are looked at.
+      Ends with status 1 when the package does not need the other.
 
         distri-build why --store /roimg nano glibc
       """)
