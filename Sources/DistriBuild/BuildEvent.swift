@@ -23,12 +23,18 @@ extension BuildEvent: CustomStringConvertible {
     case .started(let package, let dependencies, let log):
       "building \(package) with \(dependencies.count) packages in view, log in \(log)"
     case .finished(let what, let duration):
-      "\(what) done in \(Self.seconds(duration))"
+      "\(Self.firstLine(what)) done in \(Self.seconds(duration))"
     case .ignored(let paths):
       "installed outside of the package and left out: \(paths.joined(separator: ", "))"
     case .runtimeDependencies(let package, let dependencies):
       (["run-time dependencies of \(package):"] + dependencies.map { "  \($0)" }).joined(separator: "\n")
     }
+  }
+
+  /// A step may be a whole script.
+  private static func firstLine(_ text: String) -> String {
+    guard let end = text.firstIndex(where: \.isNewline) else { return text }
+    return "\(text[..<end]) …"
   }
 
   /// Such as `12.3s` and `2m05s`.

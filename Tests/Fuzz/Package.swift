@@ -16,7 +16,7 @@ let package = Package(
     .executableTarget(
       name: "fuzz",
       dependencies: [
-        "CFuzzer", .product(name: "DistriStore", package: "distri"),
+        "CFuzzer", .product(name: "DistriStore", package: "distri"), .product(name: "DistriBuild", package: "distri"),
         .product(name: "SystemPackage", package: "swift-system"),
       ]),
   ],
