@@ -30,7 +30,7 @@ extension BuildEvent: CustomStringConvertible {
       "building \(package) with \(dependencies.count) packages in view, log in \(log)"
     case .began(let what): what
     case .finished(let what, let duration):
-      "\(what) done in \(Self.seconds(duration))"
+      "\(Self.firstLine(what)) done in \(Self.seconds(duration))"
     case .ignored(let paths):
       "installed outside of the package and left out: \(paths.joined(separator: ", "))"
     case .cleaned(let changes):
@@ -40,6 +40,12 @@ extension BuildEvent: CustomStringConvertible {
     case .runtimeDependencies(let package, let dependencies):
       (["run-time dependencies of \(package):"] + dependencies.map { "  \($0)" }).joined(separator: "\n")
     }
+  }
+
+  /// A step may be a whole script.
+  private static func firstLine(_ text: String) -> String {
+    guard let end = text.firstIndex(where: \.isNewline) else { return text }
+    return "\(text[..<end]) …"
   }
 
   /// Such as `12.3s` and `2m05s`.

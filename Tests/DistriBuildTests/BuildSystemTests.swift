@@ -43,7 +43,9 @@ import Testing
     #expect(
       plan.steps.map(BuildPlan.line) == [
         "cp --archive --no-target-directory \(source) .",
-        "perl Makefile.PL INSTALL_BASE=\(home) NO_PACKLIST=1 NO_PERLLOCAL=1 A=1", "make -j4", "make install DESTDIR=/dest/tmp",
+        "perl Makefile.PL INSTALL_BASE=\(home) NO_PACKLIST=1 NO_PERLLOCAL=1 INSTALLSITEMAN1DIR=\(home)/share/man/man1 "
+          + "INSTALLSITEMAN3DIR=\(home)/share/man/man3 A=1",
+        "make -j4", "make install DESTDIR=/dest/tmp",
       ])
     #expect(plan.runtimeDependencies == ["perl", "perl-URI", "zlib"])
     #expect(try lines("perlbuilder: {} in_tree_build: true writable_sourcedir: true")[0].hasPrefix("perl Makefile.PL"))
@@ -72,7 +74,10 @@ import Testing
       """
     let plan = try self.plan(text)
     #expect(plan.steps.map { $0[0] } == ["cp", "/bin/sh", "/bin/sh"])
-    #expect(plan.steps[2].dropFirst(3) == ["install", "src", "example.org/sample", "4", "./cmd/a", "./cmd/b", "./c"])
+    #expect(
+      plan.steps[2].dropFirst(3) == [
+        "install", "src", "example.org/sample", "4", "/ro/sample-amd64-1-1/lib", "./cmd/a", "./cmd/b", "./c",
+      ])
     let environment = plan.sandbox.environment
     #expect(environment["CGO_ENABLED"] == "0" && environment["GOFLAGS"] == "-x=y" && environment["GOBIN"] == "/dest/tmp\(home)/bin")
     #expect(try self.plan("gobuilder: {}").steps[2].last == "./...")

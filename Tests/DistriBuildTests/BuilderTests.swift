@@ -279,9 +279,9 @@ private let oneStep = "source: \"empty://\" version: \"1-1\" build_step: { argv:
       "\($0)".contains("the definition says 00")
     }
     await #expect(
-      throws: BuildError.source("distri+gomod://a@1", reason: "sources of the scheme distri+gomod cannot be built by this version")
+      throws: BuildError.source("ftp://example.org/a-1.tar.gz", reason: "ftp is no scheme of sources")
     ) {
-      _ = try await bench.build("source: \"distri+gomod://a@1\" version: \"1-3\" build_step: { argv: \"install\" }")
+      _ = try await bench.build("source: \"ftp://example.org/a-1.tar.gz\" version: \"1-3\" build_step: { argv: \"install\" }")
     }
   }
 }

@@ -191,6 +191,27 @@ private func corpus() throws -> [(String, [UInt8])] {
     }
   }
 
+  @Test(arguments: DefinitionFile.Field.allCases)
+  func `a replaced field leaves every byte before and behind its value`(field: DefinitionFile.Field) throws {
+    let value = "a\"b\\c\td-7", literal = Array(#""a\"b\\c\td-7""#.utf8)
+    for (name, bytes) in try corpus() {
+      var file = try DefinitionFile(bytes: bytes, path: FilePath(name), name: "sample")
+      try file.replace(field, with: value)
+      // A second time: what was written is found again, and the way back is the way there.
+      let once = file.bytes
+      try file.replace(field, with: value)
+      #expect(file.bytes == once, "\(name)")
+      let place = try #require(once.firstRange(of: literal), "\(name)")
+      let before = once[..<place.lowerBound], behind = once[place.upperBound...]
+      #expect(once.starts(with: bytes.prefix(before.count)) && bytes.starts(with: before), "\(name)")
+      // The field's line is the last one where it was not there.
+      let added = Array("\(field.rawValue): ".utf8)
+      if bytes.count < before.count || !bytes.suffix(behind.count).elementsEqual(behind) {
+        #expect(Array(bytes.suffix(1)) == [10] && before.elementsEqual(bytes + added) && behind.elementsEqual([10]), "\(name)")
+      }
+    }
+  }
+
   @Test func `a field that is not there yet gets a line`() throws {
     var file = try DefinitionFile(bytes: Array("version: \"1-1\" # last".utf8), path: "a", name: "a")
     try file.replace(.source, with: "empty://")

@@ -17,7 +17,7 @@ struct HermeticPass {
     var dependencies: Set<PackageID> = []
     var farm: LibraryFarm
     /// What patchelf has to do, by path in the tree.
-    var rewrites: [TreePath: (interpreter: String?, runpath: String?)] = [:]
+    var rewrites: [TreePath: (interpreter: String?, runpath: String?, libraries: [String: String])] = [:]
   }
 
   /// - Parameter objects: the tree's files that the loader loads.
@@ -49,8 +49,11 @@ struct HermeticPass {
     var result = Result(tree: tree, dependencies: dependencies.union(farm.runtimeDependencies), farm: farm)
     for object in objects where !Self.isLoaderItself(object.elf) {
       let interpreter = try interpreter(of: object, dependencies: &result.dependencies)
-      let runpath = object.elf.needed.isEmpty ? nil : try runpath(of: object, farm: farm, in: original)
-      if interpreter != nil || runpath != nil { result.rewrites[object.path] = (interpreter, runpath) }
+      let libraries = ELFRewriter.libraries(of: object, in: package)
+      let runpath = object.elf.needed.isEmpty || !libraries.isEmpty ? nil : try runpath(of: object, farm: farm, in: original)
+      if interpreter != nil || runpath != nil || !libraries.isEmpty {
+        result.rewrites[object.path] = (interpreter, runpath, libraries)
+      }
     }
     result.dependencies.remove(package)
     return result

@@ -232,12 +232,14 @@ extension Importer {
   }
 
   private static func rewrite(
-    _ rewrites: [TreePath: (interpreter: String?, runpath: String?)], in tree: inout PackageTree
+    _ rewrites: [TreePath: (interpreter: String?, runpath: String?, libraries: [String: String])], in tree: inout PackageTree
   ) throws {
     var jobs: [ELFRewriter.Job] = [], nodes: [PackageTree.Node] = []
     for (path, change) in rewrites.sorted(by: { $0.key.description < $1.key.description }) {
       guard let node = tree[path], case .file(let file) = node.contents else { continue }
-      jobs.append(.init(path: file, interpreter: change.interpreter, runpath: change.runpath))
+      var job = ELFRewriter.Job(path: file, interpreter: change.interpreter, runpath: change.runpath)
+      job.libraries = change.libraries
+      jobs.append(job)
       nodes.append(node)
     }
     try ELFRewriter().rewrite(jobs)

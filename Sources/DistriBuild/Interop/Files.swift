@@ -94,4 +94,13 @@ extension FilePath {
     let error = unsafe withPlatformString { unsafe csandbox_remove_tree($0) }
     guard error == 0 else { throw .system(operation: "remove", path: self, Errno(rawValue: error)) }
   }
+
+  /// Sets access and modification time, in seconds since 1970; a link is not followed.
+  ///
+  /// - Throws: ``BuildError/system(operation:path:_:)``.
+  func setModificationTime(_ seconds: Int64) throws(BuildError) {
+    let times = [timespec(tv_sec: Int(seconds), tv_nsec: 0), timespec(tv_sec: Int(seconds), tv_nsec: 0)]
+    let result = unsafe withPlatformString { unsafe utimensat(AT_FDCWD, $0, times, AT_SYMLINK_NOFOLLOW) }
+    guard result == 0 else { throw .system(operation: "set times of", path: self, Errno(rawValue: errno)) }
+  }
 }

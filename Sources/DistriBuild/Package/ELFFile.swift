@@ -43,6 +43,8 @@ public struct ELFFile: Sendable, Hashable {
   public private(set) var runpath: String?
   /// The build id, empty where there is none.
   public private(set) var buildID: [UInt8] = []
+  /// Whether Go's linker has made it.
+  public private(set) var isGo = false
 
   /// The architecture of our packages that the file is for.
   public var architecture: Architecture? {
@@ -122,7 +124,8 @@ public struct ELFFile: Sendable, Hashable {
     var reader = ELFReader(name: name, is64Bit: is64Bit, read: read)
     try reader.readSegments(header: header)
     interpreter = try reader.interpreter()
-    buildID = try reader.buildID()
+    buildID = try reader.note(3, of: "GNU\0")
+    isGo = try !reader.note(4, of: "Go\0\0").isEmpty
     if let dynamic = try reader.dynamicEntries() {
       isDynamic = true
       needed = try reader.strings(of: 1, in: dynamic)
@@ -265,8 +268,8 @@ private struct ELFReader {
     return nil
   }
 
-  /// The GNU build id of the first note that has one. Damaged notes are no reason to refuse a file: nothing depends on them.
-  func buildID() throws(BuildError) -> [UInt8] {
+  /// The value of the first note of a kind; empty without one. Damaged notes are no reason to refuse a file: nothing depends on them.
+  func note(_ type: UInt32, of owner: StaticString) throws(BuildError) -> [UInt8] {
     for segment in segments where segment.type == 4 && segment.byteCount <= UInt64(Self.maximumNotesByteCount) {
       let words = Words(try read(segment.offset, Int(segment.byteCount)), is64Bit: is64Bit)
       var offset = 0
@@ -276,7 +279,7 @@ private struct ELFReader {
         let value = name + (nameCount + 3) & ~3
         let end = value + valueCount
         guard end <= words.bytes.count else { break }
-        if words.word(offset + 8) == 3, words.bytes[name..<name + nameCount].elementsEqual("GNU\0".utf8) {
+        if words.word(offset + 8) == type, words.bytes[name..<name + nameCount].elementsEqual(owner.description.utf8) {
           return Array(words.bytes[value..<end])
         }
         offset = value + (valueCount + 3) & ~3

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import DistriStore
+import DistriStore
 import SystemPackage
 
 /// Gives ELF files another interpreter and another RUNPATH, by `patchelf`.
@@ -17,6 +18,8 @@ public struct ELFRewriter: Sendable {
     public var interpreter: String?
     /// The new RUNPATH, directories joined by `:`; nil leaves it.
     public var runpath: String?
+    /// Libraries that get absolute paths, by the names that the file needs them by. For files whose dynamic section must not grow.
+    public var libraries: [String: String] = [:]
 
     /// Makes a job.
     public init(path: FilePath, interpreter: String? = nil, runpath: String? = nil) {
@@ -24,9 +27,22 @@ public struct ELFRewriter: Sendable {
       self.interpreter = interpreter
       self.runpath = runpath
     }
+
+    /// Whether there is something to change.
+    public var isEmpty: Bool { interpreter == nil && runpath == nil && libraries.isEmpty }
   }
 
   private let program: String
+
+  /// The paths in the farm for what a program of Go needs; nothing for any other file.
+  ///
+  /// Go's linker leaves the dynamic section no room, and patchelf moves one that it adds a RUNPATH to into a segment that the loader cannot
+  /// write to: such a program dies at once.
+  static func libraries(of object: LibraryFarm.Object, in package: PackageID) -> [String: String] {
+    guard object.elf.isGo, object.elf.kind == .executable else { return [:] }
+    let directory = PackageLayout.inView(PackageLayout.lib, of: package)
+    return Dictionary(object.elf.needed.map { ($0, "\(directory)/\($0)") }) { first, _ in first }
+  }
 
   /// - Parameter program: `patchelf`, searched in `PATH`.
   public init(program: String = "patchelf") { self.program = program }
@@ -39,13 +55,16 @@ public struct ELFRewriter: Sendable {
   /// - Throws: ``BuildError/tool(_:reason:)`` when patchelf is missing or fails.
   public func rewrite(_ jobs: [Job]) throws(BuildError) {
     var groups: [Job: [FilePath]] = [:]
-    for job in jobs where job.interpreter != nil || job.runpath != nil {
-      groups[Job(path: "", interpreter: job.interpreter, runpath: job.runpath), default: []].append(job.path)
+    for var job in jobs where !job.isEmpty {
+      let path = job.path
+      job.path = ""
+      groups[job, default: []].append(path)
     }
     for (what, paths) in groups {
       var options: [String] = []
       if let interpreter = what.interpreter { options += ["--set-interpreter", interpreter] }
       if let runpath = what.runpath { options += ["--set-rpath", runpath] }
+      for (name, path) in what.libraries.sorted(by: { $0.key < $1.key }) { options += ["--replace-needed", name, path] }
       for start in stride(from: 0, to: paths.count, by: Self.batch) {
         let files = paths[start..<min(start + Self.batch, paths.count)].map(\.string)
         _ = try HostCommand(program: program, arguments: options + files, package: "patchelf").runBlocking()

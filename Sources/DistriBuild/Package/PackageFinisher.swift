@@ -87,9 +87,12 @@ struct PackageFinisher {
       guard case .file(let path) = part.tree[object.path]?.contents else { continue }
       let wanted = (farm.directoriesBeforeFarm[object.path] ?? []) + [own]
       var job = ELFRewriter.Job(path: path)
-      if object.elf.searchPath != wanted { job.runpath = wanted.joined(separator: ":") }
+      if object.elf.searchPath != wanted {
+        job.libraries = ELFRewriter.libraries(of: object, in: part.package)
+        if job.libraries.isEmpty { job.runpath = wanted.joined(separator: ":") }
+      }
       if let interpreter = object.elf.interpreter, !interpreter.hasPrefix("/ro/") { job.interpreter = dynamicLinker }
-      if job.runpath != nil || job.interpreter != nil { jobs.append((object.path, job)) }
+      if !job.isEmpty { jobs.append((object.path, job)) }
     }
     guard !jobs.isEmpty else { return }
     try ELFRewriter().rewrite(jobs.map(\.1))

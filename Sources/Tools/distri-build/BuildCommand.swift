@@ -19,13 +19,17 @@ struct DefinitionOptions: ParsableArguments {
       valueName: "dir"))
   var sources: String?
 
+  @Option(
+    help: ArgumentHelp("The module proxy for sources distri+gomod://, a URL or a directory of its layout.", valueName: "url"))
+  var goProxy = SourceCache.publicGoProxy
+
   var definitionsPath: FilePath { FilePath(definitions) }
 
   /// Where builds happen, unless told otherwise: `_build` beside the directory of definitions.
   var defaultWork: FilePath { definitionsPath.appending("..").appending("_build").lexicallyNormalized() }
 
   var sourceCache: SourceCache {
-    SourceCache(directory: sources.map { FilePath($0) } ?? defaultWork.appending("sources"))
+    SourceCache(directory: sources.map { FilePath($0) } ?? defaultWork.appending("sources"), goProxy: goProxy)
   }
 
   /// Where builds happen, as an absolute path.

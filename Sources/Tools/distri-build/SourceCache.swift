@@ -8,8 +8,13 @@ import SystemPackage
 
 /// Sources of a directory first, then of the network; what the network brings stays in the directory.
 struct SourceCache: SourceFetcher {
-  /// The directory.
+  /// The directory. Go modules lie in it under the names of module proxies.
   let directory: FilePath
+  /// The module proxy for what the directory lacks: a URL or path.
+  var goProxy = Self.publicGoProxy
+
+  /// What the go command asks by itself.
+  static let publicGoProxy = "https://proxy.golang.org"
 
   func fetch(_ source: SourceReference, to path: FilePath) async throws {
     let file: FilePath
@@ -19,8 +24,8 @@ struct SourceCache: SourceFetcher {
 
   /// The file of the source's name, or of Debian's name for it, or any that hashes to what the definition says.
   func find(_ source: SourceReference) throws -> FilePath? {
-    for name in source.fileName.map(Self.names) ?? [] {
-      let file = directory.appending(name)
+    for name in try Self.names(of: source) {
+      let file = directory.pushing(FilePath(name))
       guard FileManager.default.fileExists(atPath: file.string) else { continue }
       if source.hash.isEmpty { return file }
       if try Checksum.sha256(of: file) == source.hash { return file }
@@ -30,25 +35,48 @@ struct SourceCache: SourceFetcher {
     }
     for name in names.sorted() where !name.hasPrefix(".") {
       let file = directory.appending(name)
+      var isDirectory = false
+      guard FileManager.default.fileExists(atPath: file.string, isDirectory: &isDirectory), !isDirectory else { continue }
       if try Checksum.sha256(of: file) == source.hash { return file }
     }
     return nil
   }
 
-  /// Brings the source over the network into the directory.
+  /// Brings the source over the network into the directory: whole, or not at all.
   func download(_ source: SourceReference) async throws -> FilePath {
-    guard let name = source.fileName else { throw BuildError.source(source.url, reason: "names no file") }
-    guard source.scheme != nil else {
+    guard let name = try Self.names(of: source).first else { throw BuildError.source(source.url, reason: "names no file") }
+    guard let scheme = source.scheme else {
       throw BuildError.source(source.url, reason: "is neither beside its definition nor in \(directory) (see --sources)")
     }
-    try FileManager.default.createDirectory(atPath: directory.string, withIntermediateDirectories: true)
-    let file = directory.appending(name)
+    let file = directory.pushing(FilePath(name))
+    let folder = file.removingLastComponent()
+    try FileManager.default.createDirectory(atPath: folder.string, withIntermediateDirectories: true)
+    removeRemains(of: file)
     let hash = source.hash.isEmpty ? nil : Self.bytes(ofHex: source.hash)
     var options = CurlTransport.Options()
     options.usesProxyOfEnvironment = true
+    let url = scheme == GoModule.scheme ? "\(goProxy)\(goProxy.hasSuffix("/") ? "" : "/")\(name)" : source.url
     try await StandardTransport(options: options)
-      .download(source.url, to: file, sha256: hash, subject: source.url, maximumByteCount: 8 << 30)
+      .download(url, to: file, sha256: hash, subject: source.url, maximumByteCount: 8 << 30)
     return file
+  }
+
+  /// Removes what a download of the same file has left that was killed. One that runs is younger.
+  private func removeRemains(of file: FilePath) {
+    let folder = file.removingLastComponent(), start = ".\(file.lastComponent?.string ?? "")."
+    let dayAgo = Date(timeIntervalSinceNow: -86400)
+    for name in (try? FileManager.default.contentsOfDirectory(atPath: folder.string)) ?? []
+    where name.hasPrefix(start) && name.hasSuffix(".part") {
+      let path = folder.appending(name).string
+      let time = try? FileManager.default.attributesOfItem(atPath: path)[.modificationDate] as? Date
+      if let time, time < dayAgo { try? FileManager.default.removeItem(atPath: path) }
+    }
+  }
+
+  /// Where a source may lie, the usual place first.
+  private static func names(of source: SourceReference) throws -> [String] {
+    if source.scheme == GoModule.scheme { return [try GoModule(url: source.url).proxyPath(ending: "zip")] }
+    return source.fileName.map(names) ?? []
   }
 
   /// `nano-7.2.tar.xz` is `nano_7.2.orig.tar.xz` among Debian's sources.

@@ -3,7 +3,7 @@
 
 import DistriStore
 
-/// The go builder: `go install`, with the modules of the dependencies instead of a network.
+/// The go builder: `go install`, with the modules of the dependencies instead of a network. `GO_LDFLAGS` in `go_env` is for its linker.
 struct GoBuildSystem: BuildSystem {
   let options: Definition.Builder.Go
 
@@ -19,7 +19,8 @@ struct GoBuildSystem: BuildSystem {
     return SystemPlan(
       steps: copy + [
         ["/bin/sh", "-ec", Self.collectModules],
-        ["/bin/sh", "-ec", Self.install, "install", source, options.importPath, "${DISTRI_JOBS}"] + packages,
+        ["/bin/sh", "-ec", Self.install, "install", source, options.importPath, "${DISTRI_JOBS}", "/ro/${DISTRI_FULLNAME}/lib"]
+          + packages,
       ],
       environment: try environment(of: definition))
   }
@@ -60,8 +61,8 @@ struct GoBuildSystem: BuildSystem {
   /// A module without `go.mod` gets one of its import path. One that brings its dependencies is built from those.
   private static let install = """
     cd "$1"
-    import_path=$2 jobs=$3
-    shift 3
+    import_path=$2 jobs=$3 libraries=$4
+    shift 4
     # where the original puts the working copy
     if [ -d "pkg/mod/$import_path@v0" ]; then cd "pkg/mod/$import_path@v0"; fi
     if [ ! -e go.mod ]; then
@@ -72,6 +73,9 @@ struct GoBuildSystem: BuildSystem {
       go mod init "$import_path"
     fi
     if [ ! -e vendor/modules.txt ]; then export GOFLAGS="$GOFLAGS -mod=mod"; fi
-    exec go install -v -p "$jobs" "$@"
+    # what gcc gets for other programs; go links without gcc where it can
+    export CGO_LDFLAGS="$CGO_LDFLAGS $LDFLAGS"
+    loader=${LDFLAGS#*--dynamic-linker=}
+    exec go install -v -p "$jobs" -ldflags "-I=${loader%% *} -r=$libraries $GO_LDFLAGS" "$@"
     """
 }

@@ -17,6 +17,8 @@ struct PerlBuildSystem: BuildSystem {
         "perl", "Makefile.PL", "INSTALL_BASE=${DISTRI_PREFIX}",
         // Lists of what was installed, and when: packages know it better, and two of them would fight over perllocal.pod.
         "NO_PACKLIST=1", "NO_PERLLOCAL=1",
+        // Not in man/, where nobody looks.
+        "INSTALLSITEMAN1DIR=${DISTRI_PREFIX}/share/man/man1", "INSTALLSITEMAN3DIR=${DISTRI_PREFIX}/share/man/man3",
       ] + extraFlags
     return SystemPlan(
       steps: SystemPlan.copyOfSource(in: layout) + [

@@ -36,11 +36,14 @@ struct PythonBuildSystem: BuildSystem {
     exit 1
     """
 
+  /// Every directory that matters is said: Debian's distutils takes `local/lib` for all that is not Debian's own.
   private static let install = """
     if [ -e pyproject.toml ]; then
       exec python3 -c "$3" "$1" "$2" _wheel/*.whl
     fi
-    exec python3 setup.py install --skip-build --prefix="$1" --root="$2" --no-compile
+    modules=$1/lib/$(python3 -c 'import sys; print("python%d.%d" % sys.version_info[:2])')/site-packages
+    exec python3 setup.py install --skip-build --no-compile --root="$2" \\
+      --prefix="$1" --install-lib="$modules" --install-scripts="$1/bin" --install-data="$1"
     """
 
   private static let installWheel = """

@@ -20,6 +20,9 @@ func writeSeeds(of target: String, to folder: String) throws {
       id: try PackageID(parsing: "a-amd64-1-1"), wellKnownPaths: ["bin/a"],
       image: .init(byteCount: 1, sha256: Array(repeating: 0, count: 32)))
     try write(try RepositoryIndex(packages: [package]).serialized(), folder + "/index")
+  case "definition":
+    try write(Array(definition.utf8), folder + "/definition")
+    try write(Array("source: 'empty://' # none\nversion <>".utf8), folder + "/short")
   case "image":
     for (name, compression) in [("none", ImageWriter.Compression.none), ("zstd", .zstd(level: 3)), ("lz4", .lz4)] {
       let path = FilePath(folder).appending(name)
@@ -60,6 +63,18 @@ func writeSeeds(of target: String, to folder: String) throws {
 private func texts(_ texts: [String]) -> [UInt8] { texts.flatMap { Array($0.utf8) + [0] } }
 
 private func unit(_ bytes: [UInt8]) -> [UInt8] { [UInt8(bytes.count), 0, 0, 0] + bytes }
+/// One of each kind of value.
+private let definition = #"""
+  source: "https://example.org/a-1.tar.gz"  # where
+  hash: 'ab' "c\x64"
+  version: "1-1"
+  build_step: { argv: "/bin/sh" argv: ["-c", "echo \"\101\u00e9\t\""] },
+  cbuilder <extra_configure_flag: "--with-x" autoreconf: true>
+  install: { symlink: { oldname: "a" newname: "bin/b" } delete: "c" }
+  split_package: { name: "b" claim: { glob: "out/lib/[a-z]*\\?" dir: "out" } };
+  in_tree_build: true
+
+  """#
 
 /// A plain tar of regular files.
 private func tar(_ files: [(name: String, text: String)]) -> [UInt8] {

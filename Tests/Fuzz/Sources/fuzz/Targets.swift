@@ -28,6 +28,10 @@ let targets: [String: Target] = [
     _ = try? RepositoryIndex(serialized: bytes(data, size), subject: "fuzz")
     return 0
   },
+  "definition": { data, size in
+    rewriteDefinition(bytes(data, size))
+    return 0
+  },
   "image": { data, size in
     try? walkImage(bytes(data, size))
     return 0
@@ -50,6 +54,22 @@ let targets: [String: Target] = [
 
 private func bytes(_ data: UnsafePointer<UInt8>?, _ size: Int) -> [UInt8] {
   Array(UnsafeBufferPointer(start: data, count: size))
+}
+
+/// Parses the bytes as a definition; what is accepted can be rewritten, and the rewritten text says what was meant.
+private func rewriteDefinition(_ bytes: [UInt8]) {
+  do {
+    var file = try DefinitionFile(bytes: bytes, path: "fuzz", name: "fuzz")
+    precondition(file.bytes == bytes)
+    var expected = file.definition
+    expected.version = "1-\"2"
+    try file.replace(.version, with: expected.version)
+    precondition(file.definition == expected)
+  } catch {
+    // The place is one of the text.
+    guard case .invalidDefinition(_, let line, let column, _) = error else { preconditionFailure("\(error)") }
+    precondition(line >= 1 && column >= 1 && line <= bytes.count { $0 == 10 } + 1 && column <= bytes.count + 1)
+  }
 }
 
 /// Reads the bytes as an archive, and as a Debian package with all that is in it.
