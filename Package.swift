@@ -130,7 +130,8 @@ let package = Package(
       dependencies: ["DistriFS", "FSTestSupport", "CTestCalls", "TestSupport", "distri-fuse", "poison-mount"],
       swiftSettings: tool),
     .testTarget(
-      name: "ToolTests", dependencies: ["DistriStore", "TestSupport", "distri-init", "distri-mkimage", system], exclude: ["Help", "Sandbox/terminal.py"],
+      name: "ToolTests", dependencies: ["DistriStore", "TestSupport", "distri-init", "distri-mkimage", system],
+      exclude: ["Help", "Sandbox/terminal.py"],
       swiftSettings: tool),
     .testTarget(name: "SystemTests", dependencies: ["TestSupport"], swiftSettings: tool),
   ],

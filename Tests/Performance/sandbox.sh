@@ -30,6 +30,6 @@ posix_spawn|posix_spawn of `true`
 bubblewrap|bubblewrap, host programs
 sandbox|our sandbox, host programs
 view|our sandbox with a view of the store, mounted and unmounted
-calls|2,000,000 system calls in our sandbox without the filter
-filtered calls|2,000,000 system calls in our sandbox
+calls|400,000 system calls in our sandbox without the filter
+filtered calls|400,000 system calls in our sandbox
 NAMES

@@ -118,7 +118,8 @@ static _Noreturn void execute(const struct csandbox_plan *plan, size_t index, pi
 // program, memory included, so nobody may look into it, and it makes no call that it will not let its commands make.
 static void confine(const struct csandbox_plan *plan) {
   if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) || csandbox_limit_resources(plan)) csandbox_fail(CSANDBOX_STAGE_LIMITS, 0);
-  if (plan->capabilities != ~UINT64_C(0) && csandbox_limit_capabilities(plan->capabilities)) csandbox_fail(CSANDBOX_STAGE_CAPABILITIES, 0);
+  if (plan->capabilities != ~UINT64_C(0) && csandbox_limit_capabilities(plan->capabilities))
+    csandbox_fail(CSANDBOX_STAGE_CAPABILITIES, 0);
   if (plan->no_new_privileges && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)) csandbox_fail(CSANDBOX_STAGE_IDENTITY, 0);
   if (plan->filter_system_calls && csandbox_filter_calls()) csandbox_fail(CSANDBOX_STAGE_FILTER, 0);
 }

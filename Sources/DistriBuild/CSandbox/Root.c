@@ -124,7 +124,8 @@ void csandbox_make_root(const struct csandbox_plan *plan) {
   // symbolic link in there can lead out.
   for (size_t i = 0; i < plan->operation_count; i++) {
     enum csandbox_kind kind = plan->operations[i].kind;
-    if ((kind == CSANDBOX_BIND || kind == CSANDBOX_HIDE) && open_source(&plan->operations[i])) csandbox_fail(CSANDBOX_STAGE_SOURCE, i);
+    if ((kind == CSANDBOX_BIND || kind == CSANDBOX_HIDE) && open_source(&plan->operations[i]))
+      csandbox_fail(CSANDBOX_STAGE_SOURCE, i);
   }
   if (mount("tmpfs", "/tmp", "tmpfs", MS_NOSUID | MS_NODEV, "mode=755") || chdir("/tmp") ||
       syscall(SYS_pivot_root, ".", "."))

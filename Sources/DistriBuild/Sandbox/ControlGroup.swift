@@ -30,16 +30,23 @@ struct ControlGroup: ~Copyable {
     let wanted: [(Controller, String?)] = [(.memory, limits.memory.map { "\($0)" }), (.pids, limits.processes.map { "\($0 + 1)" })]
     let name = Self.name()
     for (controller, value) in wanted {
-      guard let value, let hierarchy = hierarchies.first(where: { $0.controllers.contains(controller.rawValue) }),
-        let directory = hierarchy.makeGroup(name, for: controller, in: bounds.map(\.directory))
-      else { continue }
-      let bound = Bound(controller: controller, directory: directory, hierarchy: hierarchy)
-      if hierarchy.limit(controller, to: value, in: directory) {
-        bounds.append(bound)
-      } else if !bounds.contains(where: { $0.directory == directory }) {
-        rmdir(directory.string)
+      guard let value else { continue }
+      // Both versions may be mounted, and only one of them has the controller.
+      for hierarchy in hierarchies where hierarchy.controllers.contains(controller.rawValue) {
+        if bound(controller, to: value, by: hierarchy, name) { break }
       }
     }
+  }
+
+  private mutating func bound(_ controller: Controller, to value: String, by hierarchy: Hierarchy, _ name: String) -> Bool {
+    let made = bounds.map(\.directory)
+    guard let directory = hierarchy.makeGroup(name, for: controller, in: made) else { return false }
+    guard hierarchy.limit(controller, to: value, in: directory) else {
+      if !made.contains(directory) { rmdir(directory.string) }
+      return false
+    }
+    bounds.append(Bound(controller: controller, directory: directory, hierarchy: hierarchy))
+    return true
   }
 
   deinit { for directory in Set(bounds.map(\.directory)) { rmdir(directory.string) } }

@@ -114,6 +114,25 @@ import Testing
     #expect(refused.status == 64 && refused.errors.contains("--debug needs a terminal"))
   }
 
+  @Test func `what steps leave is refused or changed by name`() async throws {
+    let share = "${DISTRI_DESTDIR}${DISTRI_PREFIX}/share"
+    let steps = ["mkdir -p \(share); echo 1 > \(share)/a; chmod 6755 \(share)/a", "mkfifo \(share)/pipe"]
+    let refused = try await Bench.make(steps: steps)
+    let first = try await ToolProcess.run("distri-build", ["build"] + refused.options + ["sample"])
+    #expect(first.status == 65 && first.errors.contains("installed files: out/share/pipe is a named pipe; "), "\(first.errors)")
+    let cleaned = try await Bench.make(steps: [steps[0]])
+    let second = try await ToolProcess.run("distri-build", ["build"] + cleaned.options + ["sample"])
+    #expect(second.output == "sample-amd64-1-1\n")
+    #expect(
+      second.errors.contains("\n  out/share/a: setuid bit cleared; ") && second.errors.contains("\n  out/share/a: setgid bit"))
+    let image = "\(cleaned.folder.path)/store/sample-amd64-1-1.squashfs"
+    let listing = try await ToolProcess.run("unsquashfs", ["-lln", image, "out/share/a"])
+    #expect(listing.output.contains("-rwxr-xr-x 0/0"), "\(listing.output)\(listing.errors)")
+    // Nobody else gets at what the steps made.
+    let work = try FileManager.default.attributesOfItem(atPath: "\(refused.folder.path)/work/sample/amd64-1-1")
+    #expect(work[.posixPermissions] as? Int == 0o700)
+  }
+
   @Test func `everything that a build has started ends with a killed tool`() async throws {
     let bench = try await Bench.make(steps: ["true"])
     let process = Process()
