@@ -54,14 +54,13 @@ $imported" || true)
   fi
 done
 
-rm -rf store definitions again && mkdir -p store definitions again
+rm -rf store definitions && mkdir -p store definitions second
 for package in $imported; do cp -al "imported/$package.squashfs" "imported/$package.meta.textproto" store/; done
 # Hard links where the file system lets them, else copies.
 for package in $first; do cp -al "$store/$package.squashfs" "$store/$package.meta.textproto" store/ 2>/dev/null || cp "$store/$package.squashfs" "$store/$package.meta.textproto" store/; done
 
 failed=()
 for name; do
-  mkdir -p "definitions"
   rm -rf "definitions/$name" && cp -r "$here/$name" "definitions/$name"
   version=$(field "$name" version "$here")
   next=${version%-*}-$((${version##*-} + 1))
@@ -77,7 +76,6 @@ for name; do
       continue
     fi
     # Out of the store again: each build sees the first generation only.
-    mkdir -p second
     mv "store/$package.squashfs" "store/$package.meta.textproto" second/
     rm -f "store/$name-amd64.meta.textproto"
     echo "built in $((SECONDS - start)) s"
