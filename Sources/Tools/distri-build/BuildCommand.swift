@@ -20,16 +20,24 @@ struct DefinitionOptions: ParsableArguments {
   var sources: String?
 
   @Option(
-    help: ArgumentHelp("The module proxy for sources distri+gomod://, a URL or a directory of its layout.", valueName: "url"))
-  var goProxy = SourceCache.publicGoProxy
+    help: ArgumentHelp(
+      "The module proxy for sources distri+gomod://, a URL or a directory of its layout. Without it, the first of $GOPROXY.",
+      valueName: "url"))
+  var goProxy: String?
 
   var definitionsPath: FilePath { FilePath(definitions) }
+
+  /// The first proxy of the list that the go command takes, too.
+  static var goProxyOfEnvironment: String? {
+    let words = (ProcessInfo.processInfo.environment["GOPROXY"] ?? "").split { $0 == "," || $0 == "|" }.map(String.init)
+    return words.first { $0 != "direct" && $0 != "off" }
+  }
 
   /// Where builds happen, unless told otherwise: `_build` beside the directory of definitions.
   var defaultWork: FilePath { definitionsPath.appending("..").appending("_build").lexicallyNormalized() }
 
   var sourceCache: SourceCache {
-    SourceCache(directory: sources.map { FilePath($0) } ?? defaultWork.appending("sources"), goProxy: goProxy)
+    SourceCache(directory: sources.map { FilePath($0) } ?? defaultWork.appending("sources"), goProxy: goProxy ?? Self.goProxyOfEnvironment)
   }
 
   /// Where builds happen, as an absolute path.

@@ -11,10 +11,7 @@ struct SourceCache: SourceFetcher {
   /// The directory. Go modules lie in it under the names of module proxies.
   let directory: FilePath
   /// The module proxy for what the directory lacks: a URL or path.
-  var goProxy = Self.publicGoProxy
-
-  /// What the go command asks by itself.
-  static let publicGoProxy = "https://proxy.golang.org"
+  var goProxy: String?
 
   func fetch(_ source: SourceReference, to path: FilePath) async throws {
     let file: FilePath
@@ -55,10 +52,18 @@ struct SourceCache: SourceFetcher {
     let hash = source.hash.isEmpty ? nil : Self.bytes(ofHex: source.hash)
     var options = CurlTransport.Options()
     options.usesProxyOfEnvironment = true
-    let url = scheme == GoModule.scheme ? "\(goProxy)\(goProxy.hasSuffix("/") ? "" : "/")\(name)" : source.url
+    let url = scheme == GoModule.scheme ? try moduleURL(name, of: source) : source.url
     try await StandardTransport(options: options)
       .download(url, to: file, sha256: hash, subject: source.url, maximumByteCount: 8 << 30)
     return file
+  }
+
+  private func moduleURL(_ name: String, of source: SourceReference) throws -> String {
+    guard let goProxy else {
+      throw BuildError.source(
+        source.url, reason: "is not in \(directory), and no module proxy is known; name one by --go-proxy or GOPROXY")
+    }
+    return "\(goProxy)\(goProxy.hasSuffix("/") ? "" : "/")\(name)"
   }
 
   /// Removes what a download of the same file has left that was killed. One that runs is younger.

@@ -33,6 +33,9 @@ struct BatchCommand: AsyncParsableCommand {
       valueName: "dir"))
   var sources: String?
 
+  @Option(help: ArgumentHelp("The module proxy for sources distri+gomod://. Without it, the first of $GOPROXY.", valueName: "url"))
+  var goProxy: String?
+
   @Option(
     help: ArgumentHelp("Where builds happen and logs and times stay. Without it, _build beside the definitions.", valueName: "dir"))
   var work: String?
@@ -96,7 +99,8 @@ struct BatchCommand: AsyncParsableCommand {
   ) async throws {
     let sourcesPath = sources.map { absolutePath($0) } ?? workPath.appending("sources")
     var builder = Builder(
-      store: store, dependencyRoot: MountedDependencies(store: store), fetcher: SourceCache(directory: sourcesPath), work: workPath)
+      store: store, dependencyRoot: MountedDependencies(store: store), fetcher: SourceCache(directory: sourcesPath, goProxy: goProxy ?? DefinitionOptions.goProxyOfEnvironment),
+      work: workPath)
     builder.limits = limitOptions.limits
     let recorder = BatchRecorder(history: history, path: historyPath, graph: batch.graph)
     let spans = Trace()
