@@ -101,7 +101,7 @@ for name; do
   while IFS= read -r line; do
     packages=$name,bash,coreutils
     case ${line%%: *} in *+*) packages+=,$(sed 's/^[^+]*+//' <<<"${line%%: *}") ;; esac
-    if ! timeout 60 "$bin/distri-fuse" run --store store --packages "$packages" -- bash -euo pipefail -c "${line#*: }" </dev/null >"$name.checks" 2>&1; then
+    if ! LC_ALL=C timeout 60 "$bin/distri-fuse" run --store store --packages "$packages" -- bash -euo pipefail -c "${line#*: }" </dev/null >"$name.checks" 2>&1; then
       echo "$name: this failed: ${line#*: }"
       sed 's/^/  /' "$name.checks"
       failed+=("$name")

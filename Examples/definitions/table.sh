@@ -71,7 +71,7 @@ run_checks() { # PACKAGE
     case ${line%%: *} in *+*) packages+=,$(sed 's/^[^+]*+//' <<<"${line%%: *}") ;; esac
     count=$((count + 1))
     programs+=" $(grep -oE "[a-z0-9][a-z0-9.+-]+" <<<"${line#*: }" | sort -u | tr '\n' ' ')"
-    if ! timeout 60 "$bin/distri-fuse" run --store "$store" --packages "$packages" -- bash -euo pipefail -c "${line#*: }" \
+    if ! LC_ALL=C timeout 60 "$bin/distri-fuse" run --store "$store" --packages "$packages" -- bash -euo pipefail -c "${line#*: }" \
       </dev/null >>"log/$1.checks" 2>&1; then
       failed=$((failed + 1))
       echo "$1: this failed, see $dir/log/$1.checks: ${line#*: }" >&2
