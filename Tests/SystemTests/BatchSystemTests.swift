@@ -35,7 +35,8 @@ import Testing
     /// A definition whose step is a script of bash.
     func write(_ name: String, _ text: String) throws {
       try FileManager.default.createDirectory(atPath: "\(path)/pkgs/\(name)", withIntermediateDirectories: true)
-      let fields = "source: \"empty://\"\ndep: \"bash\"\ndep: \"coreutils\"\n" + (text.contains("version:") ? "" : "version: \"1-1\"\n")
+      let fields =
+        "source: \"empty://\"\ndep: \"bash\"\ndep: \"coreutils\"\n" + (text.contains("version:") ? "" : "version: \"1-1\"\n")
       try Data((fields + text + "\n").utf8).write(to: URL(filePath: "\(path)/pkgs/\(name)/build.textproto"))
     }
 
@@ -48,7 +49,8 @@ import Testing
     var built: [String] {
       get throws {
         let names = try FileManager.default.contentsOfDirectory(atPath: "\(path)/store")
-        return names.filter { ["a-", "b-", "c-", "d-", "x-", "y-"].contains(where: $0.hasPrefix) && $0.hasSuffix(".squashfs") }.sorted()
+        return names.filter { ["a-", "b-", "c-", "d-", "x-", "y-"].contains(where: $0.hasPrefix) && $0.hasSuffix(".squashfs") }
+          .sorted()
       }
     }
   }
@@ -69,7 +71,9 @@ import Testing
     "a": chain("a"), "b": chain("b", needs: ["a"]), "c": chain("c", needs: ["a"]), "d": chain("d", needs: ["b", "c"]),
   ]
 
-  @Test func `a set is built in order, left alone when nothing changes, and built again with new revisions when something does`() async throws {
+  @Test func `a set is built in order, left alone when nothing changes, and built again with new revisions when something does`()
+    async throws
+  {
     let bench = try await Bench(Self.diamond)
     let plan = try await bench.run("batch", ["--dry-run"])
     #expect(plan.output == "build a-amd64-1-1\nbuild b-amd64-1-1\nbuild c-amd64-1-1\nbuild d-amd64-1-1\n")
@@ -174,7 +178,9 @@ import Testing
     try bench.write("a", "version: \"1\"\ndep: \"nowhere\"\ncherry_pick: \"lost.patch\"\n")
     let findings = try await bench.run("lint", ["a"])
     #expect(findings.status == 65)
-    for expected in ["build.textproto:4:1: error: the version ends", "«nowhere» is neither", "lost.patch is not beside", "neither a builder"] {
+    for expected in [
+      "build.textproto:4:1: error: the version ends", "«nowhere» is neither", "lost.patch is not beside", "neither a builder",
+    ] {
       #expect(findings.output.contains(expected), "\(findings.output)")
     }
   }

@@ -45,7 +45,8 @@ struct SetInputs {
     var dependencies: [InputDigest.Dependency] = []
     for need in graph.nodes[index].needs { dependencies.append(try await dependency(need)) }
     let digest = try InputDigest(
-      definition: files[index], dependencies: dependencies, architecture: packages[index][0].architecture).text
+      definition: files[index], dependencies: dependencies, architecture: packages[index][0].architecture
+    ).text
     computed[index] = digest
     return digest
   }

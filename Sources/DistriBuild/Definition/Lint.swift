@@ -67,7 +67,9 @@ public struct Lint: Sendable {
 
   private func checkSource(_ definition: Definition, _ findings: inout Findings) {
     let reference = SourceReference(url: definition.source, hash: definition.hash)
-    if definition.source.isEmpty { findings.add(.error, at: "source", "there is no source; a definition without one says empty://") }
+    if definition.source.isEmpty {
+      findings.add(.error, at: "source", "there is no source; a definition without one says empty://")
+    }
     let isArchive = ["http", "https", "distri+gomod"].contains(reference.scheme ?? "")
     let digits = definition.hash.lowercased()
     if isArchive, digits.count != 64 || !digits.allSatisfy({ $0.isHexDigit && $0.isASCII }) {

@@ -35,7 +35,9 @@ public struct SourceEdit: Sendable {
     for patch in file.definition.patches {
       _ = try await HostCommand(
         program: "patch",
-        arguments: ["-p1", "--no-backup-if-mismatch", "--quiet", "-d", original.string, "-i", home.pushing(FilePath(patch)).string],
+        arguments: [
+          "-p1", "--no-backup-if-mismatch", "--quiet", "-d", original.string, "-i", home.pushing(FilePath(patch)).string,
+        ],
         package: "patch"
       ).run()
     }
@@ -58,7 +60,8 @@ public struct SourceEdit: Sendable {
     ).run()
     if let line = output.split(separator: UInt8(ascii: "\n")).first(where: { $0.starts(with: Array("Binary files ".utf8)) }) {
       throw BuildError.source(
-        file.definition.name, reason: "\(String(decoding: line, as: UTF8.self)), which no patch can say; use extra_file for such a file")
+        file.definition.name,
+        reason: "\(String(decoding: line, as: UTF8.self)), which no patch can say; use extra_file for such a file")
     }
     return Self.withoutTimes(output)
   }

@@ -37,7 +37,8 @@ struct DefinitionOptions: ParsableArguments {
   var defaultWork: FilePath { definitionsPath.appending("..").appending("_build").lexicallyNormalized() }
 
   var sourceCache: SourceCache {
-    SourceCache(directory: sources.map { FilePath($0) } ?? defaultWork.appending("sources"), goProxy: goProxy ?? Self.goProxyOfEnvironment)
+    SourceCache(
+      directory: sources.map { FilePath($0) } ?? defaultWork.appending("sources"), goProxy: goProxy ?? Self.goProxyOfEnvironment)
   }
 
   /// Where builds happen, as an absolute path.

@@ -27,7 +27,8 @@ struct PatchCommand: AsyncParsableCommand {
 
   @OptionGroup var definitionOptions: DefinitionOptions
 
-  @Option(help: ArgumentHelp("The patch's file name. Without it, <package>.patch, or with a number that is free.", valueName: "name"))
+  @Option(
+    help: ArgumentHelp("The patch's file name. Without it, <package>.patch, or with a number that is free.", valueName: "name"))
   var output: String?
 
   @Argument(help: ArgumentHelp("The name of a definition, or its directory.", valueName: "package|dir"))

@@ -47,7 +47,8 @@ struct BatchCommand: AsyncParsableCommand {
   var workers: Int?
 
   @Option(
-    help: ArgumentHelp("How much memory all builds together may take. Without it, three quarters of the machine's.", valueName: "size"),
+    help: ArgumentHelp(
+      "How much memory all builds together may take. Without it, three quarters of the machine's.", valueName: "size"),
     transform: LimitOptions.byteCount)
   var memoryBudget: UInt64?
 
@@ -99,7 +100,8 @@ struct BatchCommand: AsyncParsableCommand {
   ) async throws {
     let sourcesPath = sources.map { absolutePath($0) } ?? workPath.appending("sources")
     var builder = Builder(
-      store: store, dependencyRoot: MountedDependencies(store: store), fetcher: SourceCache(directory: sourcesPath, goProxy: goProxy ?? DefinitionOptions.goProxyOfEnvironment),
+      store: store, dependencyRoot: MountedDependencies(store: store),
+      fetcher: SourceCache(directory: sourcesPath, goProxy: goProxy ?? DefinitionOptions.goProxyOfEnvironment),
       work: workPath)
     builder.limits = limitOptions.limits
     let recorder = BatchRecorder(history: history, path: historyPath, graph: batch.graph)
@@ -143,7 +145,8 @@ struct BatchCommand: AsyncParsableCommand {
       spans.add(package.description, category: "build", worker: build.start.worker, from: build.begin, to: build.end)
       let isKnown = history.records[package.name] != nil
       Terminal.standardOutput.write(
-        "\(clock(build.begin)) \(clock(build.end)) worker \(build.start.worker + 1) \(package)\(isKnown ? "" : " (never built: the usual time)")\n")
+        "\(clock(build.begin)) \(clock(build.end)) worker \(build.start.worker + 1) \(package)\(isKnown ? "" : " (never built: the usual time)")\n"
+      )
     }
     let end = builds.map(\.end).max() ?? .zero
     Terminal.standardError.write(
@@ -158,7 +161,8 @@ struct BatchCommand: AsyncParsableCommand {
   private var historyPath: FilePath { workPath.appending("batch-times") }
 
   private var budget: Schedule.Budget {
-    Schedule.Budget(workers: workers ?? min(jobs, 8), jobs: jobs, memory: memoryBudget ?? ProcessInfo.processInfo.physicalMemory / 4 * 3)
+    Schedule.Budget(
+      workers: workers ?? min(jobs, 8), jobs: jobs, memory: memoryBudget ?? ProcessInfo.processInfo.physicalMemory / 4 * 3)
   }
 }
 

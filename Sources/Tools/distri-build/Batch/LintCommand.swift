@@ -48,7 +48,7 @@ struct LintCommand: ParsableCommand {
     for name in names {
       do {
         files.append(try DefinitionFile(directory: folder.appending(name)))
-      } catch where packages.isEmpty || packages.contains(name) {
+      } catch  where packages.isEmpty || packages.contains(name) {
         findings.append("\(error)")
         errorCount += 1
       } catch {}
