@@ -42,14 +42,14 @@ struct ControlGroup: ~Copyable {
     let made = bounds.map(\.directory)
     guard let directory = hierarchy.makeGroup(name, for: controller, in: made) else { return false }
     guard hierarchy.limit(controller, to: value, in: directory) else {
-      if !made.contains(directory) { rmdir(directory.string) }
+      if !made.contains(directory) { unsafe rmdir(directory.string) }
       return false
     }
     bounds.append(Bound(controller: controller, directory: directory, hierarchy: hierarchy))
     return true
   }
 
-  deinit { for directory in Set(bounds.map(\.directory)) { rmdir(directory.string) } }
+  deinit { for directory in Set(bounds.map(\.directory)) { unsafe rmdir(directory.string) } }
 
   /// Whether the limit of a controller holds.
   func has(_ controller: Controller) -> Bool { bounds.contains { $0.controller == controller } }
@@ -133,11 +133,11 @@ struct Hierarchy {
     var parent = own
     while true {
       let group = parent.appending(name)
-      if mkdir(group.string, 0o755) == 0 {
+      if unsafe mkdir(group.string, 0o755) == 0 {
         // The topmost group may have processes and count all the same; elsewhere this fails, and nothing is lost.
         if isUnified, !group.appending(file).exists { put("+memory +pids", into: parent.appending("cgroup.subtree_control")) }
         if group.appending(file).exists { return group }
-        rmdir(group.string)
+        unsafe rmdir(group.string)
       }
       guard isUnified, parent != mountPoint, parent.removeLastComponent() else { return nil }
     }

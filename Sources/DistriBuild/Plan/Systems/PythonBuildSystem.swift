@@ -41,7 +41,7 @@ struct PythonBuildSystem: BuildSystem {
     if [ -e pyproject.toml ]; then
       exec python3 -c "$3" "$1" "$2" _wheel/*.whl
     fi
-    modules=$1/lib/$(python3 -c 'import sys; print("python%d.%d" % sys.version_info[:2])')/site-packages
+    modules=$1/lib/$(python3 -c 'import sys; sys.stdout.write("python%d.%d" % sys.version_info[:2])')/site-packages
     exec python3 setup.py install --skip-build --no-compile --root="$2" \\
       --prefix="$1" --install-lib="$modules" --install-scripts="$1/bin" --install-data="$1"
     """
