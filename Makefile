@@ -50,14 +50,16 @@ release: deps
 demo: apt-lists release
 	Examples/demo.sh $(BIN) demo
 
+DEMO_TESTS = '^SystemTests\.(WholeLife|Boot)Tests'
+
 # Everything that CI runs. One test after the other: many of them watch the whole process or keep a disk busy.
 test: apt-lists test-deps check
 	DISTRI_STRICT=1 DISTRI_CORPUS=$(CORPUS) $(SWIFT) test -j $(JOBS) --no-parallel --skip '^SystemTests\.'
 	$(MAKE) fuzz consumer
 	$(MAKE) release
-	DISTRI_STRICT=1 DISTRI_BIN=$(abspath $(BIN)) $(SWIFT) test --no-parallel --skip-build --filter '^SystemTests\.' --skip BuilderSystemTests
+	DISTRI_STRICT=1 DISTRI_BIN=$(abspath $(BIN)) $(SWIFT) test --no-parallel --skip-build --filter $(DEMO_TESTS)
 	# On what those have imported.
-	DISTRI_STRICT=1 DISTRI_BIN=$(abspath $(BIN)) $(SWIFT) test --no-parallel --skip-build --filter '^SystemTests\.BuilderSystemTests'
+	DISTRI_STRICT=1 DISTRI_BIN=$(abspath $(BIN)) $(SWIFT) test --no-parallel --skip-build --filter '^SystemTests\.' --skip $(DEMO_TESTS)
 	SOAK_SECONDS=25 python3 Tests/Soak/soak.py $(abspath $(BIN))
 	Examples/run.sh $(SWIFT) .build/system
 
