@@ -2,12 +2,12 @@
 # SPDX-FileCopyrightText: The distri authors
 # SPDX-License-Identifier: Apache-2.0
 
-# fetch-sources.sh DIR [PACKAGE…]: brings the archives of the definitions beside this script into DIR, all or those of the packages named:
+# fetch-sources.sh DIR [PACKAGE…]: brings the archives of the definitions beside this script (or in $DEFINITIONS) into DIR, all or those of the packages named:
 # from the source packages of this machine's Debian, whose signatures apt checks, and, for Python modules, by pip. Nothing of the
 # machine's own configuration is changed. What is there stays. An archive is wanted by its SHA-256; whatever else comes is not kept.
 set -euo pipefail
 [ $# -ge 1 ] || { echo "usage: $0 DIR [PACKAGE…]" >&2; exit 64; }
-here=$(dirname "$(realpath "$0")")
+here=${DEFINITIONS:-$(dirname "$(realpath "$0")")}
 mkdir -p "$1"
 cache=$(realpath "$1")
 shift
@@ -15,7 +15,7 @@ shift
 # Definitions whose source package has another name in Debian.
 declare -A debian=(
   [go-github.com-russross-blackfriday-v2]=golang-blackfriday-v2 [go-md2man]=go-md2man-v2 [lzo]=lzo2 [make]=make-dfsg [mpc]=mpclib3
-  [mpfr]=mpfr4 [ninja]=ninja-build [perl-XML-Parser]=libxml-parser-perl
+  [mpfr]=mpfr4 [ninja]=ninja-build [perl-Clone]=libclone-perl [perl-XML-Parser]=libxml-parser-perl
   [perl-YAML]=libyaml-perl [pkg-config]=pkgconf [python3]=python3.11 [sqlite]=sqlite3 [tcl]=tcl8.6 [xz]=xz-utils [zstd]=libzstd
 )
 

@@ -35,13 +35,9 @@ struct BuilderBench: Sendable {
   /// Upstream's archives: from Debian's source packages, from PyPI, and a Go module that is made of a Debian package.
   private static func fetchSources() async throws {
     let script = WholeLifeTests.checkout.appending("Examples/definitions/fetch-sources.sh")
-    try await shell("'\(script)' '\(sources)' cjson fribidi libclone-perl libsigsegv")
-    try await shell(
-      """
-      cd '\(sources)'
-      [ -e blinker-1.6.2.tar.gz ] && [ -e MarkupSafe-2.1.2.tar.gz ] ||
-        python3 -m pip download --quiet --no-deps --no-binary :all: blinker==1.6.2 markupsafe==2.1.2
-      """)
+    for sample in BuilderSystemTests.samples { try write(sample.text, to: "pkgs/\(sample.name)/build.textproto") }
+    let names = BuilderSystemTests.samples.map(\.name).joined(separator: " ")
+    try await shell("DEFINITIONS='\(definitions)' '\(script)' '\(sources)' \(names)")
     // The names and hashes of Debian's package change; its upstream commit does not.
     try await shell(
       """
@@ -62,8 +58,13 @@ struct BuilderBench: Sendable {
   @discardableResult
   static func shell(_ script: String) async throws -> String {
     let done = try await ToolProcess.run("sh", ["-ec", script], environment: ["LC_ALL": "C.UTF-8"])
-    try #require(done.status == 0, "\(script)\n\(done.output.suffix(2000))\n\(done.errors.suffix(3000))")
+    guard done.status == 0 else { throw Failure(description: "\(script)\n\(done.output.suffix(2000))\n\(done.errors.suffix(3000))") }
     return done.output
+  }
+
+  /// What several tests wait for failed. Of a failed expectation only the first of them would tell.
+  private struct Failure: Error, CustomStringConvertible {
+    let description: String
   }
 
   /// Writes a file below the directory that holds the definitions' directory.
@@ -91,7 +92,7 @@ struct BuilderBench: Sendable {
   func build(_ name: String, _ text: String, jobs: Int = 2) async throws {
     try Self.write(text, to: "pkgs/\(name)/build.textproto")
     let done = try await build([name], jobs: jobs)
-    try #require(done.status == 0, "\(done.errors.suffix(4000))")
+    guard done.status == 0 else { throw Failure(description: "\(name): \(done.errors.suffix(4000))") }
   }
 
   /// What a shell command says in a world of these packages.
@@ -103,7 +104,7 @@ struct BuilderBench: Sendable {
         (packages + ["bash", "coreutils", "grep", "findutils"]).joined(separator: ","), "--", "bash",
         "-ec", script,
       ])
-    try #require(done.status == 0, "\(done.errors.suffix(3000))")
+    guard done.status == 0 else { throw Failure(description: "\(script): \(done.errors.suffix(3000))") }
     return done.output
   }
 

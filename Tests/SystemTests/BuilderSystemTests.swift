@@ -26,7 +26,8 @@ import Testing
     Sample(
       name: "libsigsegv", version: "2.14-1",
       definition: """
-        source: "libsigsegv_2.14.orig.tar.gz" hash: "cdac3941803364cf81a908499beb79c200ead60b6b5b40cad124fd1e06caa295"
+        source: "libsigsegv_2.14.orig.tar.gz"
+        hash: "cdac3941803364cf81a908499beb79c200ead60b6b5b40cad124fd1e06caa295"
         writable_sourcedir: true in_tree_build: true
         cbuilder: {
           autoreconf: true extra_configure_flag: "--enable-shared" extra_configure_flag: "--disable-static"
@@ -36,11 +37,12 @@ import Testing
       packages: ["libsigsegv", "binutils"],
       script:
         "cd /ro/libsigsegv-*/out/lib; ls libsigsegv.a 2>/dev/null || readelf -d libsigsegv.so | grep -o 'FLAGS.*NOW\\|/ro/.*/lib'",
-      expected: "/ro/libsigsegv-amd64-2.14-1/lib\nFLAGS              BIND_NOW\nFLAGS_1            Flags: NOW\n"),
+      expected: "/ro/libsigsegv-amd64-2.14-1/lib\nFLAGS)              BIND_NOW\nFLAGS_1)            Flags: NOW\n"),
     Sample(
       name: "cjson", version: "1.7.15-1",
       definition: """
-        source: "cjson_1.7.15.orig.tar.gz" hash: "5308fd4bd90cef7aa060558514de6a1a4a0819974a26e6ed13973c5f624c24b2"
+        source: "cjson_1.7.15.orig.tar.gz"
+        hash: "5308fd4bd90cef7aa060558514de6a1a4a0819974a26e6ed13973c5f624c24b2"
         cmakebuilder: { extra_cmake_flag: "-DENABLE_CJSON_TEST=OFF" }
         """,
       packages: ["cjson"], script: "cd /ro/cjson-*/out; ls lib/libcjson.so.1 lib/pkgconfig include/cjson",
@@ -48,15 +50,17 @@ import Testing
     Sample(
       name: "fribidi", version: "1.0.8-1",
       definition: """
-        source: "fribidi_1.0.8.orig.tar.bz2" hash: "94c7b68d86ad2a9613b4dcffe7bbeb03523d63b5b37918bdf2e4ef34195c1e6c"
-        mesonbuilder: { extra_meson_flag: "-Ddocs=false" extra_meson_flag: "-Dtests=false" }
+        source: "fribidi_1.0.8.orig.tar.bz2"
+        hash: "94c7b68d86ad2a9613b4dcffe7bbeb03523d63b5b37918bdf2e4ef34195c1e6c"
+        mesonbuilder: { extra_meson_flag: "-Ddocs=false" }
         """,
       packages: ["fribidi"], script: "fribidi --version | head -n 1", expected: "fribidi (GNU FriBidi) 1.0.8\n"),
     Sample(
       name: "perl-Clone", version: "0.46-1",
       definition: """
-        source: "libclone-perl_0.46.orig.tar.gz" hash: "aadeed5e4c8bd6bbdf68c0dd0066cb513e16ab9e5b4382dc4a0aafd55890697b"
-        perlbuilder: { extra_makefile_flag: "OPTIMIZE=-O1" } dep: "m4"
+        source: "libclone-perl_0.46.orig.tar.gz"
+        hash: "aadeed5e4c8bd6bbdf68c0dd0066cb513e16ab9e5b4382dc4a0aafd55890697b"
+        perlbuilder: { extra_makefile_flag: "OPTIMIZE=-g -O1" } dep: "m4"
         """,
       packages: ["perl-Clone"],
       script:
@@ -65,7 +69,8 @@ import Testing
     Sample(
       name: "python3-markupsafe", version: "2.1.2-1",
       definition: """
-        source: "MarkupSafe-2.1.2.tar.gz" hash: "abcabc8c2b26036d62d4c746381a6f7cf60aafcc653198ad678306986b09450d"
+        source: "MarkupSafe-2.1.2.tar.gz"
+        hash: "abcabc8c2b26036d62d4c746381a6f7cf60aafcc653198ad678306986b09450d"
         pythonbuilder: {}
         """,
       packages: ["python3-markupsafe"],
@@ -75,7 +80,8 @@ import Testing
     Sample(
       name: "python3-blinker", version: "1.6.2-1",
       definition: """
-        source: "blinker-1.6.2.tar.gz" hash: "4afd3de66ef3a9f8067559fb7a1cbe555c17dcbe15971b05d1b625c3e7abe213"
+        source: "blinker-1.6.2.tar.gz"
+        hash: "4afd3de66ef3a9f8067559fb7a1cbe555c17dcbe15971b05d1b625c3e7abe213"
         pythonbuilder: {} writable_sourcedir: true in_tree_build: true
         """,
       packages: ["python3-blinker"],

@@ -176,7 +176,7 @@ extension BuilderSystemTests {
           include:
           fields.h
           private.h
-          \(libs)/out/lib/libfields.so.1
+          \(fields)/out/lib/libfields.so.1
 
           """)
     }
@@ -197,7 +197,7 @@ extension BuilderSystemTests {
       for (text, expected) in [
         (
           "version: \"1-1\"\nsplit_package: { name: \"b\" claim: { glob: \"a[\" } }",
-          "broken/build.textproto:2:45: glob «a[» has a [ without ]"
+          "broken/build.textproto:2:43: glob «a[» has a [ without ]"
         ),
         (
           "version: \"1-1\"\n  cbilder: {}",

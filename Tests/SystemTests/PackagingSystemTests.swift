@@ -106,7 +106,7 @@ import Testing
       [
         "-euc",
         """
-        symbols=$(echo "$1"/debug/.build-id/*/*.debug)
+        symbols=$(echo "$1"/sample-amd64-1-1/debug/.build-id/*/*.debug)
         for name in main generated; do
           addr2line -e "$symbols" "$(nm "$symbols" | awk -v n=$name '$3 == n { print $1 }')"
         done

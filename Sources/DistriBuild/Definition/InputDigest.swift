@@ -132,6 +132,9 @@ extension DigestEncoder {
       guard depth < Self.maximumSourceDepth, FilePath(name).components.count == 1 else {
         throw BuildError.source(reference.url, reason: "does not lead to a definition with a source of its own")
       }
+      guard other.appending(DefinitionFile.fileName).exists else {
+        throw BuildError.source(reference.url, reason: "there is no definition in \(other)")
+      }
       try add(try DefinitionFile(directory: other), sourceDepth: depth + 1)
     default: break
     }
