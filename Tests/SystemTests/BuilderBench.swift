@@ -58,7 +58,9 @@ struct BuilderBench: Sendable {
   @discardableResult
   static func shell(_ script: String) async throws -> String {
     let done = try await ToolProcess.run("sh", ["-ec", script], environment: ["LC_ALL": "C.UTF-8"])
-    guard done.status == 0 else { throw Failure(description: "\(script)\n\(done.output.suffix(2000))\n\(done.errors.suffix(3000))") }
+    guard done.status == 0 else {
+      throw Failure(description: "\(script)\n\(done.output.suffix(2000))\n\(done.errors.suffix(3000))")
+    }
     return done.output
   }
 
