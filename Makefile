@@ -16,7 +16,7 @@ BUILD_PACKAGES = libsquashfs-dev libfuse3-dev libcurl4-openssl-dev libarchive-de
 TOOL_PACKAGES = fuse3 patchelf musl-tools binutils patch xz-utils zstd e2fsprogs qemu-system-x86 dpkg-dev
 TEST_PACKAGES = python3 python3-pip gcc libc6-dev procps util-linux bzip2 strace curl squashfs-tools squashfuse squashfs-tools-ng attr libcap2-bin zip cpio lz4 nginx-light openssl rsync git bubblewrap
 
-.PHONY: all demo test check fmt docs bench soak sanitize examples fuzz consumer install release deps test-deps apt-lists clean
+.PHONY: all demo test check fmt docs bench soak sanitize examples batch fuzz consumer install release deps test-deps apt-lists clean
 
 # Recipes share .build.
 .NOTPARALLEL:
@@ -62,6 +62,17 @@ test: apt-lists test-deps check
 	DISTRI_STRICT=1 DISTRI_BIN=$(abspath $(BIN)) $(SWIFT) test --no-parallel --skip-build --filter '^SystemTests\.' --skip $(DEMO_TESTS)
 	SOAK_SECONDS=25 python3 Tests/Soak/soak.py $(abspath $(BIN))
 	Examples/run.sh $(SWIFT) .build/system
+
+# All of Examples/definitions: hours on a small machine. Stopped and started again, it goes on where it was.
+BATCH ?= batch
+batch: apt-lists release
+	mkdir -p $(BATCH)/store $(BATCH)/sources
+	cp -n Examples/definitions/bootstrap.import.lock $(BATCH)/
+	$(BIN)/distri-build import --store $(BATCH)/store --debs $(BATCH)/debs --definition Examples/definitions/bootstrap.import.textproto \
+	  --lock $(BATCH)/bootstrap.import.lock --update-lock >/dev/null
+	Examples/definitions/fetch-sources.sh $(BATCH)/sources
+	$(BIN)/distri-build batch Examples/definitions --store $(BATCH)/store --sources $(BATCH)/sources --work $(BATCH)/work \
+	  --bootstrap-toolchain --keep-going --trace $(BATCH)/trace.json
 
 # Format, warnings, and the fences of docs/architecture.md.
 check: deps

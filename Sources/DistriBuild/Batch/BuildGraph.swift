@@ -12,7 +12,7 @@ public struct BuildGraph: Sendable {
   public struct Bootstrap: Sendable, Hashable {
     /// Needs of these packages, by name.
     public var packages: Set<String> = []
-    /// Needs of whatever builders imply: compiler, shell and so on.
+    /// Needs of whatever builders imply and the definition does not name itself: compiler, shell and so on.
     public var impliesStore = false
 
     /// Nothing: all that is in the set is built first.
@@ -159,10 +159,10 @@ private struct Resolution {
 
   func needs(of index: Int) throws -> [BuildGraph.Need] {
     let definition = nodes[index].file.definition
-    let implied = Set(definition.buildSystem().implicitDependencies(of: definition, for: architecture).map(\.name))
+    let named = Set(definition.namedNeeds(.any))
     var result: [BuildGraph.Need] = []
     for need in definition.needs(for: architecture) {
-      if let found = find(need.name, for: index, isImplied: implied.contains(need.name)) {
+      if let found = find(need.name, for: index, isImplied: !named.contains(need.name)) {
         result.append(found)
       } else if need.isRequired {
         throw BuildError.missingDependency(need.name, of: definition.name)

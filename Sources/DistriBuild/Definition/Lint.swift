@@ -96,10 +96,6 @@ public struct Lint: Sendable {
   }
 
   private func checkNeeds(_ definition: Definition, _ findings: inout Findings) {
-    let implied = Set(definition.buildSystem().implicitDependencies(of: definition, for: architecture).map(\.name))
-    for name in definition.dependencies where implied.contains(name) {
-      findings.add(.warning, at: "dep", value: name, "\(definition.builder?.fieldName ?? "the builder") implies \(name)")
-    }
     for need in definition.needs(for: architecture) where need.isRequired && !isKnown(need.name) {
       let field = definition.dependencies.contains(need.name) ? "dep" : "runtime_dep"
       findings.add(.error, at: field, value: need.name, "«\(need.name.printable)» is neither defined nor in the store")

@@ -106,7 +106,8 @@ extension Definition {
     return result
   }
 
-  private func namedNeeds(_ time: NeedTime) -> [String] {
+  /// What the definition itself asks for.
+  func namedNeeds(_ time: NeedTime) -> [String] {
     // Patches are applied by the store's own program, in the sandbox.
     let build = dependencies + (patches.isEmpty ? [] : ["patch"])
     if time == .build { return build }
