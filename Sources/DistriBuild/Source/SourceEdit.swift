@@ -63,11 +63,12 @@ public struct SourceEdit: Sendable {
         file.definition.name,
         reason: "\(String(decoding: line, as: UTF8.self)), which no patch can say; use extra_file for such a file")
     }
-    return Self.withoutTimes(output)
+    return withoutTimes(output)
   }
 
-  /// Removes what follows the tab in header lines, and the commands in front of them, whose paths are those of the headers.
-  static func withoutTimes(_ diff: [UInt8]) -> [UInt8] {
+  /// Removes what follows the tab in header lines, and the commands in front of them, whose paths are those of the headers. What is not
+  /// there on one side is `/dev/null` there: `patch` would know it by the time only, and leave an empty file.
+  private func withoutTimes(_ diff: [UInt8]) -> [UInt8] {
     var result: [UInt8] = []
     var header = 0
     for line in diff.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false) {
@@ -77,7 +78,9 @@ public struct SourceEdit: Sendable {
       }
       if header > 0 {
         header -= 1
-        result += line.prefix { $0 != UInt8(ascii: "\t") }
+        let words = line.prefix { $0 != UInt8(ascii: "\t") }
+        let path = directory.pushing(FilePath(String(decoding: words.dropFirst(4), as: UTF8.self)))
+        result += path.isAbsent ? words.prefix(4) + Array("/dev/null".utf8) : words
       } else {
         result += line
       }
