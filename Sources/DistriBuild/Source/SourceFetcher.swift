@@ -57,7 +57,7 @@ public enum Checksum {
           hash.update(data: bytes)
           offset += UInt64(bytes.count)
         }
-        return hash.finalize().map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
+        return hexadecimal(hash.finalize())
       }
     } catch {
       throw .system(operation: "read", path: path, error as? Errno ?? .ioError)

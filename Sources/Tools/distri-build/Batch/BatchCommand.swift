@@ -83,7 +83,7 @@ struct BatchCommand: AsyncParsableCommand {
     let schedule = Schedule(
       graph, building: batch.missing, budget: budget, keepsGoing: keepGoing,
       duration: { history.records[graph.nodes[$0].name]?.duration })
-    let report = BatchReport(batch, workers: budget.workers)
+    let report = BatchReport(batch)
     if dryRun { return report.printPlan() }
     if simulate { return try printSimulation(of: schedule, graph, history) }
     report.announce()
@@ -104,7 +104,7 @@ struct BatchCommand: AsyncParsableCommand {
       fetcher: SourceCache(directory: sourcesPath, goProxy: goProxy ?? DefinitionOptions.goProxyOfEnvironment),
       work: workPath)
     builder.limits = limitOptions.limits
-    let recorder = BatchRecorder(history: history, path: historyPath, graph: batch.graph)
+    let recorder = BatchRecorder(history: history, path: historyPath)
     let spans = Trace()
     let executor = LocalExecutor(builder)
     let task = Task {

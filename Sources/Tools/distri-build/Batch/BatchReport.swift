@@ -26,7 +26,7 @@ final class BatchReport: Sendable {
   private let state = Mutex(State())
   private let start = ContinuousClock.now
 
-  init(_ batch: Batch, workers: Int) { self.batch = batch }
+  init(_ batch: Batch) { self.batch = batch }
 
   /// What would be done with each definition that was asked for, in the order of building.
   func printPlan() {
@@ -124,7 +124,7 @@ final class BatchRecorder: Sendable {
   private let path: FilePath
   private let jobs = Mutex<[PackageID: Int]>([:])
 
-  init(history: BuildHistory, path: FilePath, graph: BuildGraph) {
+  init(history: BuildHistory, path: FilePath) {
     self.history = Mutex(history)
     self.path = path
   }

@@ -36,9 +36,7 @@ struct LintCommand: ParsableCommand {
 
   func run() throws {
     let folder = absolutePath(definitions)
-    let names = try FileManager.default.contentsOfDirectory(atPath: folder.string).sorted().filter { name in
-      FileManager.default.fileExists(atPath: folder.appending(name).appending(DefinitionFile.fileName).string)
-    }
+    let names = try definitionNames(in: folder)
     for name in packages where !names.contains(name) {
       throw ValidationError("\(definitions) has no definition \(name).")
     }

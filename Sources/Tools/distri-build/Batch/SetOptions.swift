@@ -34,10 +34,7 @@ struct SetOptions: ParsableArguments {
 
   /// All definitions of the directory. One that does not parse is an error: what depends on what cannot be said without it.
   func files() throws -> [DefinitionFile] {
-    let names = try FileManager.default.contentsOfDirectory(atPath: definitionsPath.string).sorted()
-    let directories = names.map(definitionsPath.appending).filter { directory in
-      FileManager.default.fileExists(atPath: directory.appending(DefinitionFile.fileName).string)
-    }
+    let directories = try definitionNames(in: definitionsPath).map(definitionsPath.appending)
     guard !directories.isEmpty else {
       throw ValidationError("\(definitions) has no directory with a \(DefinitionFile.fileName).")
     }
@@ -77,6 +74,13 @@ private struct Cycles: Error, CustomStringConvertible, ExitStatusProviding {
       --bootstrap \(example) lets those that need \(example) take an older one of the store; --bootstrap-toolchain does so for all that \
       builders imply
       """
+  }
+}
+
+/// The directories of a directory that hold a definition, by name.
+func definitionNames(in directory: FilePath) throws -> [String] {
+  try FileManager.default.contentsOfDirectory(atPath: directory.string).sorted().filter { name in
+    FileManager.default.fileExists(atPath: directory.appending(name).appending(DefinitionFile.fileName).string)
   }
 }
 
