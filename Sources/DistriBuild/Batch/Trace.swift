@@ -56,7 +56,7 @@ public final class Trace: Sendable {
       #"{"name":"thread_name","ph":"M","pid":1,"tid":\#(worker),"args":{"name":"worker \#(worker + 1)"}}"#
     }
     let events = spans.map { span in
-      #"{"name":\#(Self.quoted(span.name)),"cat":"\#(span.category)","ph":"X","pid":1,"tid":\#(span.worker),"#
+      #"{"name":\#(JSONText.quoted(span.name)),"cat":"\#(span.category)","ph":"X","pid":1,"tid":\#(span.worker),"#
         + #""ts":\#(Self.microseconds(span.begin)),"dur":\#(Self.microseconds(span.length))}"#
     }
     return #"{"displayTimeUnit":"ms","traceEvents":["# + "\n" + (workers + events).joined(separator: ",\n") + "\n]}\n"
@@ -65,23 +65,5 @@ public final class Trace: Sendable {
   private static func microseconds(_ duration: Duration) -> Int64 {
     let (seconds, attoseconds) = duration.components
     return seconds * 1_000_000 + attoseconds / 1_000_000_000_000
-  }
-
-  private static func quoted(_ text: String) -> String {
-    var result = "\""
-    for scalar in text.unicodeScalars {
-      switch scalar {
-      case "\"": result += "\\\""
-      case "\\": result += "\\\\"
-      default:
-        if scalar.value < 0x20 {
-          let digits = String(scalar.value, radix: 16)
-          result += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
-        } else {
-          result.unicodeScalars.append(scalar)
-        }
-      }
-    }
-    return result + "\""
   }
 }

@@ -20,6 +20,13 @@ enum JSONText {
     return result + "\n"
   }
 
+  /// A string as JSON has it, without a newline.
+  static func quoted(_ value: String) -> String {
+    var result = ""
+    write(value, to: &result)
+    return result
+  }
+
   private func write(to text: inout String, indent: String) {
     switch self {
     case .string(let value): Self.write(value, to: &text)
