@@ -65,7 +65,7 @@ public final class PackageFileSystem: LiveFileSystem {
     self.sources = sources ?? (store.section == .sources ? [] : ExchangeSource.packages)
     self.showsDevices = showsDevices
     self.keeper = keeper
-    selection = Selection(only: packages.map(Set.init), reserved: own)
+    selection = Selection(only: packages.map { Set($0).subtracting(own.map { [$0] } ?? []) }, reserved: own)
     do throws(Errno) { references = try ReferenceCounts(keeper) } catch {
       throw .system(operation: "share memory for", path: store.path, error)
     }
@@ -73,12 +73,18 @@ public final class PackageFileSystem: LiveFileSystem {
     var start = try Start(store, selection, self.sources, keeper)
     if start.isInherited, let keeper { start.replay(store, self.sources, keeper) }
     let fingerprint = start.file == nil ? nil : try StoreScan.fingerprint(of: store)
-    if fingerprint == nil || fingerprint != start.file?.fingerprint || start.isInherited {
+    if fingerprint == nil || fingerprint != start.file?.fingerprint || start.isInherited || !selection.isWhole {
       let update = Update(store, selection, self.sources, keeper, references)
+      let isFirst = start.file == nil || !selection.isWhole
       let result = try update.run(
-        after: start.view, &start.numbering, looking: .atAll, at: start.file == nil ? nil : SystemCalls.now)
+        after: start.view, &start.numbering, looking: .atAll, at: isFirst ? nil : SystemCalls.now, isInherited: start.isInherited)
       if start.isInherited { start.unreported += result.changes }
-      start.view = result.view
+      if keeper == nil, selection.only != nil, !result.view.changed.isEmpty {
+        // Not waited for: it is for others.
+        saver.schedule(after: 0) { [sources = self.sources] in SelectionViews(store, sources).keep(result.view, result.fingerprint)
+        }
+      }
+      start.view = update.withReserved(result.view, &start.numbering)
       start.fingerprint = result.fingerprint
       let notes = start.numbering.takeNotes()
       journal?.append(notes)

@@ -24,6 +24,9 @@ struct Start {
       file = (try? MappedFile(descriptor: inherited)).flatMap { ViewFile($0, sources: digest) }
     } else if selection.isWhole {
       file = IndexDirectory(store).map(ViewSaver.fileName(sources)).flatMap { ViewFile($0, sources: digest) }
+    } else if keeper == nil, let only = selection.only {
+      // The next server of a mount would not know the numbers that come from there.
+      file = SelectionViews(store, sources).nearest(to: only)
     }
     let journal = keeper.map { NumberJournal.inherited($0) } ?? []
     if !journal.isEmpty { isInherited = true }

@@ -40,10 +40,12 @@ struct Update {
 
   /// Lists the store and makes the view.
   ///
-  /// - Parameter time: now; nil for a first view, whose times are those of the images.
+  /// - Parameters:
+  ///   - time: now; nil for a first view, whose times are those of the images.
+  ///   - isInherited: whether `before` is what the server before has shown.
   /// - Throws: ``StoreError/system(operation:path:_:)``.
   func run(
-    after before: View, _ numbering: inout Numbering, looking extent: Extent, at time: Int64?
+    after before: View, _ numbering: inout Numbering, looking extent: Extent, at time: Int64?, isInherited: Bool = false
   ) throws(StoreError) -> Result {
     let scan = try StoreScan(store)
     var known: Set<UInt64> = []
@@ -56,17 +58,14 @@ struct Update {
       } else if let found = scan.packages[key], isSame(package, found, extent) {
         known.insert(key)
         if isDoubtful(package) { again.append(package) }
-      } else if selection.only != nil {
+      } else if isInherited, selection.only != nil {
         // Shown by the server before, and asked for.
         known.insert(key)
       } else {
         gone.append(package)
       }
     }
-    var come = arrivals(in: scan, known, &numbering)
-    if before.package(named: reservedName) == nil, let own = selection.reserved, let number = numbering.package(reservedName, nil) {
-      come.append(MountedPackage(number: number, name: IndexBytes(Array(own.description.utf8)), identity: nil))
-    }
+    let come = arrivals(in: scan, known, &numbering)
     let opened = open(come + again)
     let added =
       come.map { ViewBuilder.Arrival(package: $0, index: opened[$0.number]) }
@@ -74,7 +73,20 @@ struct Update {
     return result(after: before, gone, added, scan, &numbering, time)
   }
 
-  private var reservedName: [UInt8] { Array(selection.reserved?.description.utf8 ?? "".utf8) }
+  /// The view with the directory that keeps a package's place, if one is wanted.
+  func withReserved(_ view: View, _ numbering: inout Numbering) -> View {
+    guard let own = selection.reserved else { return view }
+    let name = Array(own.description.utf8)
+    guard view.package(named: name) == nil, let number = numbering.package(name, nil) else { return view }
+    let package = MountedPackage(number: number, name: IndexBytes(name), identity: nil)
+    let built = ViewBuilder.apply(
+      removing: [], adding: [.init(package: package, index: nil)], to: view, sources: sources, at: nil, &numbering)
+    var slots = view.slots
+    slots[number] = View.Slot(package: package, isShown: true)
+    return View(
+      file: view.file, changed: view.changed.merging(built.changed) { $1 }, slots: slots, unions: view.unions,
+      nextPackage: numbering.nextPackage, nextDirectory: numbering.nextDirectory)
+  }
 
   private func result(
     after before: View, _ gone: [MountedPackage], _ added: [ViewBuilder.Arrival], _ scan: StoreScan, _ numbering: inout Numbering,

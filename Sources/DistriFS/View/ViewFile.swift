@@ -30,6 +30,20 @@ final class ViewFile: Sendable {
     blocks = file.section(Section.blocks.rawValue)
   }
 
+  /// The checksums of the names of a file's packages, of which nothing else is checked; nil as for the file.
+  static func packageNames(_ mapping: MappedFile, sources: UInt64) -> Set<UInt64>? {
+    guard let file = IndexFile(mapping, Self.format), file.binding[3] == sources, file.isIntact(Section.packages.rawValue),
+      file.isIntact(Section.text.rawValue)
+    else { return nil }
+    let table = file.section(Section.packages.rawValue)
+    let text = file.section(Section.text.rawValue)
+    return Set(
+      (0..<(table.count / packageByteCount)).map { index in
+        let record = index * packageByteCount
+        return text.slice(Int(table.u32(record + 4)), Int(table.u32(record + 8))).checksum
+      })
+  }
+
   /// The state of the store that it shows.
   var fingerprint: StoreScan.Fingerprint { .init(count: file.binding[0], sum: file.binding[1]) }
   /// Whether the file has become shorter, or its disk has failed, while it was mapped.
