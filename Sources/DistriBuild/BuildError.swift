@@ -22,6 +22,8 @@ public enum BuildError: Error, Sendable, Equatable {
   case limitExceeded(SandboxPlan.Limit, step: String, log: FilePath?)
   /// What the steps left cannot become the package. `pass` is the pass that found out.
   case invalidPackage(String, pass: String, reason: String)
+  /// Another build works in a package's directory.
+  case workspaceInUse(FilePath)
   /// A program of the host that is missing or failed, such as `patchelf` or `apt-get`.
   case tool(String, reason: String)
   /// A system call failed.
@@ -51,6 +53,8 @@ extension BuildError: CustomStringConvertible {
         + (log.map { "; its output is in \($0)" } ?? "")
     case .invalidPackage(let package, let pass, let reason):
       "\(package): \(pass): \(reason)"
+    case .workspaceInUse(let directory):
+      "another build works in \(directory); wait for its end, or give this one another directory"
     case .tool(let program, let reason):
       "\(program): \(reason)"
     case .system(let operation, let path, let errno):

@@ -12,6 +12,8 @@ public enum BuildEvent: Sendable, Hashable {
   case began(String)
   /// A part of the work is done.
   case finished(String, Duration)
+  /// The steps are done; the most memory that one of their processes had at a time, in bytes.
+  case usedMemory(UInt64)
   /// The steps left something outside of the package, which is not packed.
   case ignored([String])
   /// The steps left files in a state that no package has, which was changed; a sentence a path.
@@ -31,6 +33,7 @@ extension BuildEvent: CustomStringConvertible {
     case .began(let what): what
     case .finished(let what, let duration):
       "\(Self.firstLine(what)) done in \(Self.seconds(duration))"
+    case .usedMemory(let count): "the largest process of the steps had \((count + 1 << 20 - 1) >> 20) MiB"
     case .ignored(let paths):
       "installed outside of the package and left out: \(paths.joined(separator: ", "))"
     case .cleaned(let changes):

@@ -75,7 +75,7 @@ extension Builder {
     let dependencies = try await DependencyResolution(definition, for: architecture, in: store).buildDependencies()
     let contents = try await PackageSet(dependencies, in: store)
     // Not where builds happen: one that failed keeps its files there.
-    let workspace = try Workspace(for: file, package: package, below: work.appending("env"), jobs: jobs)
+    let workspace = try await Workspace(for: file, package: package, below: work.appending("env"), jobs: jobs)
     report(.started(package, dependencies: dependencies, log: workspace.log))
     do {
       let sourceDate = try await SourcePreparation(definition: definition, directory: workspace.layout.definition, fetcher: fetcher)

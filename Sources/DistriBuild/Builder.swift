@@ -63,7 +63,7 @@ public struct Builder: Sendable {
     let dependencies = try await resolution.buildDependencies()
     let digest = try await InputDigest(definition: file, resolution: resolution, store: store)
     let contents = try await PackageSet(dependencies, in: store)
-    let workspace = try Workspace(for: file, package: package, below: work, jobs: jobs)
+    let workspace = try await Workspace(for: file, package: package, below: work, jobs: jobs)
     report(.started(package, dependencies: dependencies, log: workspace.log))
 
     let sourceDate = try await timed("source") { try await prepareSource(definition, workspace) }

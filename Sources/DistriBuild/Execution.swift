@@ -59,16 +59,16 @@ struct Execution: Sendable {
     defer { try? file.close() }
     let start = ContinuousClock.now
     report(.began(title ?? commands.first.map(BuildPlan.line) ?? ""))
-    let progress = Mutex((count: 0, time: start))
+    let progress = Mutex((count: 0, time: start, peakMemory: UInt64(0)))
     let status: ExitStatus
     do {
-      status = try await sandbox.run(sequence: commands, in: plan, io: .log(file)) { index, status in
+      status = try await sandbox.run(sequence: commands, in: plan, io: .log(file)) { index, end in
         let now = ContinuousClock.now
         let before = progress.withLock { progress in
-          defer { progress = (index + 1, now) }
+          defer { progress = (index + 1, now, max(progress.peakMemory, end.peakMemory)) }
           return progress.time
         }
-        if status.isSuccess, title == nil {
+        if end.status.isSuccess, title == nil {
           report(.finished(BuildPlan.line(commands[index]), now - before))
           if index + 1 < commands.count { report(.began(BuildPlan.line(commands[index + 1]))) }
         }
@@ -80,7 +80,9 @@ struct Execution: Sendable {
       let failed = progress.withLock { min(max($0.count - 1, 0), commands.count - 1) }
       throw BuildError.stepFailed(step: BuildPlan.line(commands[failed]), status, log: log, tail: try tail())
     }
-    if let title { report(.finished(title, ContinuousClock.now - start)) }
+    if let title { return report(.finished(title, ContinuousClock.now - start)) }
+    let peak = progress.withLock { $0.peakMemory }
+    if peak > 0 { report(.usedMemory(peak)) }
   }
 
   private func tail() throws(BuildError) -> [String] {

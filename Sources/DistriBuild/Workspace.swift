@@ -10,15 +10,20 @@ struct Workspace: Sendable {
   let directory: FilePath
   let log: FilePath
   let layout: BuildLayout
+  private let lock: WorkspaceLock
 
-  /// Empties the directories.
-  init(for file: DefinitionFile, package: PackageID, below work: FilePath, jobs: Int) throws {
+  /// Empties the directories, which are nobody else's from now on.
+  ///
+  /// - Throws: ``BuildError/workspaceInUse(_:)``; ``BuildError/system(operation:path:_:)``.
+  init(for file: DefinitionFile, package: PackageID, below work: FilePath, jobs: Int) async throws {
     let home = work.appending(package.name)
     directory = home.appending("\(package.architecture)-\(package.version)")
     log = home.appending("build-\(package.architecture)-\(package.version).log")
     layout = BuildLayout(
       package: package, definition: file.path.removingLastComponent(), below: directory,
       buildsInTree: file.definition.buildsInTree, jobs: jobs)
+    try home.makeDirectories()
+    lock = try await WorkspaceLock(home)
     try directory.removeAll()
     try directory.makeDirectories()
     // Steps may make setuid programs and sockets: nobody else may reach them.

@@ -360,11 +360,13 @@ private func graph(
     let path = folder.path.appending("times")
     #expect(BuildHistory(path: path).records.isEmpty)
     var history = BuildHistory()
-    history.records = ["b": .init(duration: .milliseconds(12_345), jobs: 2), "a": .init(duration: .seconds(1), jobs: 1)]
+    history.records = [
+      "b": .init(duration: .milliseconds(12_345), jobs: 2), "a": .init(duration: .seconds(1), jobs: 1, memory: 4096),
+    ]
     try history.write(to: path)
     #expect(BuildHistory(path: path) == history)
-    #expect(try String(contentsOfFile: path.string, encoding: .utf8) == "a 1000 1\nb 12345 2\n")
-    try Data("a 1 1\nb x 1\nc 5\nd -1 1\ne 1 0\n\u{0}\nf 2 2 2\ng 7 1".utf8).write(to: URL(filePath: path.string))
+    #expect(try String(contentsOfFile: path.string, encoding: .utf8) == "a 1000 1 4096\nb 12345 2 0\n")
+    try Data("a 1 1\nb x 1\nc 5\nd -1 1\ne 1 0\n\u{0}\nf 2 2 -2\nh 1 1 1 1\ng 7 1".utf8).write(to: URL(filePath: path.string))
     #expect(BuildHistory(path: path).records.keys.sorted() == ["a", "g"])
   }
 

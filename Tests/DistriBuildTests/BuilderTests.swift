@@ -1,13 +1,14 @@
 // SPDX-FileCopyrightText: The distri authors
 // SPDX-License-Identifier: Apache-2.0
 
-import DistriBuild
 import DistriStore
 import Foundation
 import Synchronization
 import SystemPackage
 import TestSupport
 import Testing
+
+@testable import DistriBuild
 
 /// A sandbox whose commands are closures by the name of the program; they get the directory that is bound on `/dest/tmp`.
 struct ScriptedSandbox: Sandbox {
@@ -18,7 +19,7 @@ struct ScriptedSandbox: Sandbox {
 
   func run(
     sequence commands: [[String]], in plan: SandboxPlan, io: StandardStreams,
-    whenEnded: @escaping @Sendable (Int, DistriBuild.ExitStatus) -> Void
+    whenEnded: @escaping @Sendable (Int, CommandEnd) -> Void
   ) async throws -> DistriBuild.ExitStatus {
     let destination = plan.operations.compactMap { operation in
       if case .bind(let from, "/dest/tmp", _, _) = operation { from.string } else { nil }
@@ -27,7 +28,7 @@ struct ScriptedSandbox: Sandbox {
       let program = try #require(programs[command[0]], "no program \(command[0])")
       if case .descriptor(let log) = io.output { try log.writeAll("words of \(command[0])\n".utf8) }
       let status = DistriBuild.ExitStatus.exited(try program(command, try #require(destination), plan))
-      whenEnded(index, status)
+      whenEnded(index, CommandEnd(status: status))
       if !status.isSuccess { return status }
     }
     return .exited(0)
@@ -139,6 +140,25 @@ private let oneStep = "source: \"empty://\" version: \"1-1\" build_step: { argv:
     #expect(metadata.sourcePackage == "sample" && metadata.version == "1-1")
     #expect(!FileManager.default.fileExists(atPath: "\(bench.folder.path)/_build/sample/amd64-1-1"))
     #expect(FileManager.default.fileExists(atPath: "\(bench.folder.path)/_build/sample/build-amd64-1-1.log"))
+  }
+
+  @Test func `a package's directory is one build's at a time`() async throws {
+    let bench = try Bench(programs: ["install": { _, _, _ in 0 }])
+    let directory = bench.folder.path.appending("_build/sample")
+    try makeDirectory(directory.string)
+    let lock = try await WorkspaceLock(directory)
+    try write("in work", to: "\(directory)/amd64-1-1/file")
+    await #expect(throws: BuildError.workspaceInUse(directory)) { try await bench.build(oneStep) }
+    #expect(FileManager.default.fileExists(atPath: "\(directory)/amd64-1-1/file"))
+    withExtendedLifetime(lock) {}
+  }
+
+  @Test func `a builder that failed gives the directory up`() async throws {
+    let bench = try Bench(programs: ["install": { arguments, _, _ in arguments.count > 1 ? 1 : 0 }])
+    await #expect(throws: BuildError.self) {
+      try await bench.build(oneStep.replacing("\"install\"", with: "\"install\" argv: \"x\""))
+    }
+    #expect(try await bench.build(oneStep).count == 1)
   }
 
   @Test func `the same build gives the same bytes`() async throws {

@@ -22,6 +22,16 @@ func readToEnd(_ fifo: String, whenOpen: () -> Void = {}) throws -> Int {
     try await NamespaceSandbox().checkAvailability()
   }
 
+  @Test func `of each command the memory of its largest process is known`() async throws {
+    let commands = [["true"], ["sh", "-c", "sh -c 'x=$(head -c 150000000 /dev/zero | tr \"\\\\0\" a); echo ${#x}'; true"]]
+    let peaks = Mutex<[UInt64]>([])
+    _ = try await NamespaceSandbox().run(sequence: commands, in: hostPrograms(), io: .null) { _, end in
+      peaks.withLock { $0.append(end.peakMemory) }
+    }
+    let (small, large) = try peaks.withLock { (try #require($0.first), try #require($0.last)) }
+    #expect(small > 0 && large > 150_000_000 && large > small)
+  }
+
   @Test func `nothing of the host is there but what the plan binds`() async throws {
     let (output, status) = try await shell("ls -A /; ls -A /tmp /dev; set -- /proc/[0-9]*; echo $#")
     #expect(status.isSuccess)

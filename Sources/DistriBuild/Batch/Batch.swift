@@ -91,7 +91,7 @@ public struct Batch: Sendable {
         if let error = ended.error {
           if !(error is CancellationError) { result.failures.append((node, error)) }
         } else {
-          result.records[node] = .init(duration: ended.duration, jobs: ended.start.jobs)
+          result.records[node] = .init(duration: ended.duration, jobs: ended.start.jobs, memory: ended.memory)
         }
         schedule.end(node, succeeded: ended.error == nil)
         if Task.isCancelled { schedule.leaveOutTheRest() }
@@ -107,6 +107,7 @@ public struct Batch: Sendable {
   private struct Ended: Sendable {
     var start: Schedule.Start
     var duration: Duration
+    var memory: UInt64
     var error: (any Error)?
   }
 
@@ -119,13 +120,17 @@ public struct Batch: Sendable {
     let begin = ContinuousClock.now
     report(.started(node.package, worker: start.worker, jobs: start.jobs))
     var failure: (any Error)?
+    let memory = Atomic<UInt64>(0)
     do {
-      _ = try await executor.build(order) { report(.progress(node.package, worker: start.worker, $0)) }
+      _ = try await executor.build(order) { event in
+        if case .usedMemory(let count) = event { memory.max(count, ordering: .relaxed) }
+        report(.progress(node.package, worker: start.worker, event))
+      }
     } catch {
       failure = error
     }
     let duration = ContinuousClock.now - begin
     report(.ended(node.package, worker: start.worker, duration, failure))
-    return Ended(start: start, duration: duration, error: failure)
+    return Ended(start: start, duration: duration, memory: memory.load(ordering: .relaxed), error: failure)
   }
 }

@@ -3,9 +3,10 @@
 
 import SystemPackage
 
-/// How long builds took the last time, so that a batch can begin with the longest way: a small file beside the logs.
+/// How long builds took the last time, and how much memory, so that a batch can begin with the longest way and stay within its budget: a small
+/// file beside the logs.
 ///
-/// Text, a definition a line, sorted: name, milliseconds, jobs, separated by a space. What does not parse is left out: it is
+/// Text, a definition a line, sorted: name, milliseconds, jobs, bytes of memory, separated by a space. What does not parse is left out: it is
 /// knowledge that nothing depends on.
 public struct BuildHistory: Sendable, Hashable {
   /// What is known of one definition.
@@ -14,11 +15,14 @@ public struct BuildHistory: Sendable, Hashable {
     public var duration: Duration
     /// With how many jobs.
     public var jobs: Int
+    /// The most that one of its processes had, in bytes, which is about what a job takes; 0 where nobody knows.
+    public var memory: UInt64
 
     /// Makes a record.
-    public init(duration: Duration, jobs: Int) {
+    public init(duration: Duration, jobs: Int, memory: UInt64 = 0) {
       self.duration = duration
       self.jobs = jobs
+      self.memory = memory
     }
   }
 
@@ -36,8 +40,10 @@ public struct BuildHistory: Sendable, Hashable {
     guard let bytes = try? path.contents(limit: Self.maximumByteCount) else { return }
     for line in bytes.split(separator: UInt8(ascii: "\n")) {
       let words = line.split(separator: UInt8(ascii: " ")).map { String(decoding: $0, as: UTF8.self) }
-      guard words.count == 3, let time = Int64(words[1]), time >= 0, let jobs = Int(words[2]), jobs > 0 else { continue }
-      records[words[0]] = Record(duration: .milliseconds(time), jobs: jobs)
+      guard (3...4).contains(words.count), let time = Int64(words[1]), time >= 0, let jobs = Int(words[2]), jobs > 0,
+        let memory = words.count > 3 ? UInt64(words[3]) : 0
+      else { continue }
+      records[words[0]] = Record(duration: .milliseconds(time), jobs: jobs, memory: memory)
     }
   }
 
@@ -47,7 +53,7 @@ public struct BuildHistory: Sendable, Hashable {
   public func write(to path: FilePath) throws(BuildError) {
     let lines = records.sorted { $0.key < $1.key }.map { name, record in
       let (seconds, attoseconds) = record.duration.components
-      return "\(name) \(seconds * 1000 + attoseconds / 1_000_000_000_000_000) \(record.jobs)\n"
+      return "\(name) \(seconds * 1000 + attoseconds / 1_000_000_000_000_000) \(record.jobs) \(record.memory)\n"
     }
     let temporary = FilePath("\(path).new")
     try temporary.write(Array(lines.joined().utf8))

@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -27,7 +28,7 @@ enum { REPORTS = 3, START = 4, FIRST_FREE = 5 };
 
 _Noreturn void csandbox_fail(enum csandbox_stage stage, size_t index) {
   // 12 bytes are written atomically.
-  struct csandbox_report report = {(int32_t)stage, (int32_t)index, errno};
+  struct csandbox_report report = {(int32_t)stage, (int32_t)index, errno, 0};
   ssize_t written = write(REPORTS, &report, sizeof report);
   _exit(written == sizeof report ? 125 : 126);
 }
@@ -138,11 +139,15 @@ static _Noreturn void supervise(const struct csandbox_plan *plan) {
     if (command < 0) csandbox_fail(CSANDBOX_STAGE_FORK, i);
     if (command == 0) execute(plan, i, self);
     int status = 0;
+    int64_t peak = 0;
     for (long ended = 0; ended != command;) {
-      ended = waitpid(-1, &status, 0);
+      // Of each process with those that it has waited for: orphans come here by themselves.
+      struct rusage usage;
+      ended = wait4(-1, &status, 0, &usage);
       if (ended < 0 && errno != EINTR) _exit(126);
+      if (ended > 0 && usage.ru_maxrss > peak) peak = usage.ru_maxrss;
     }
-    struct csandbox_report report = {0, (int32_t)i, status};
+    struct csandbox_report report = {0, (int32_t)i, status, peak};
     if (write(REPORTS, &report, sizeof report) != sizeof report) _exit(126);
     if (status) break;
   }

@@ -25,7 +25,7 @@ public struct NamespaceSandbox: Sandbox {
   ///   cancelled.
   public func run(
     sequence commands: [[String]], in plan: SandboxPlan, io: StandardStreams,
-    whenEnded: @escaping @Sendable (Int, ExitStatus) -> Void
+    whenEnded: @escaping @Sendable (Int, CommandEnd) -> Void
   ) async throws -> ExitStatus {
     if commands.isEmpty { return .exited(0) }
     guard !commands.contains(where: { $0.first?.isEmpty != false }) else {

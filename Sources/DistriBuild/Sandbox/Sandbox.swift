@@ -23,7 +23,7 @@ public protocol Sandbox: Sendable {
   /// - Throws: as ``run(_:in:io:)``.
   func run(
     sequence commands: [[String]], in plan: SandboxPlan, io: StandardStreams,
-    whenEnded: @escaping @Sendable (Int, ExitStatus) -> Void
+    whenEnded: @escaping @Sendable (Int, CommandEnd) -> Void
   ) async throws -> ExitStatus
 }
 
@@ -69,6 +69,21 @@ public struct StandardStreams: Sendable, Hashable {
   /// Nothing to read, output and errors into one file.
   public static func log(_ file: FileDescriptor) -> StandardStreams {
     StandardStreams(output: .descriptor(file), error: .descriptor(file))
+  }
+}
+
+/// A command that has ended.
+public struct CommandEnd: Sendable, Hashable {
+  /// How it ended.
+  public var status: ExitStatus
+  /// The most memory that one of its processes had at a time, in bytes; 0 where nobody knows. A small command seems to have what the program
+  /// had that started it.
+  public var peakMemory: UInt64
+
+  /// Makes one.
+  public init(status: ExitStatus, peakMemory: UInt64 = 0) {
+    self.status = status
+    self.peakMemory = peakMemory
   }
 }
 

@@ -46,7 +46,7 @@ func makeDirectoryIfMissing(_ path: FilePath) throws(StoreError) {
 
 extension FileDescriptor {
   /// Tries to take the `flock`; false when another open file has it.
-  func lockExclusively() throws(Errno) -> Bool {
+  package func lockExclusively() throws(Errno) -> Bool {
     while flock(rawValue, LOCK_EX | LOCK_NB) != 0 {
       let failure = Errno(rawValue: errno)
       if failure == .wouldBlock { return false }
@@ -56,7 +56,7 @@ extension FileDescriptor {
   }
 
   /// Gives the `flock` up, also for a child that has just been forked and holds a copy of the descriptor.
-  func unlock() { _ = flock(rawValue, LOCK_UN) }
+  package func unlock() { _ = flock(rawValue, LOCK_UN) }
 
   /// Makes the bytes all that the file holds.
   func replaceContents(with bytes: [UInt8]) throws {

@@ -104,6 +104,7 @@ struct csandbox_report {
   int32_t stage; // of csandbox_stage
   int32_t index; // of the operation, or of the command
   int32_t value; // errno, or the status as of waitpid(2)
+  int64_t peak;  // of a command that ended: the most memory that one of its processes had, in KiB
 };
 
 struct csandbox_process {

@@ -27,13 +27,13 @@ final class SandboxProcess: Sendable {
   ///
   /// - Returns: how the last one that ran ended.
   func run(
-    _ commands: [[String]], in plan: SandboxPlan, io: StandardStreams, whenEnded: @escaping @Sendable (Int, ExitStatus) -> Void
+    _ commands: [[String]], in plan: SandboxPlan, io: StandardStreams, whenEnded: @escaping @Sendable (Int, CommandEnd) -> Void
   ) async throws -> ExitStatus {
     try await onThread { try self.runAndWait(commands, in: plan, io: io, whenEnded: whenEnded) }
   }
 
   private func runAndWait(
-    _ commands: [[String]], in plan: SandboxPlan, io: StandardStreams, whenEnded: (Int, ExitStatus) -> Void
+    _ commands: [[String]], in plan: SandboxPlan, io: StandardStreams, whenEnded: (Int, CommandEnd) -> Void
   ) throws -> ExitStatus {
     let null = try Self.openNull()
     defer { try? null.close() }
@@ -78,7 +78,7 @@ final class SandboxProcess: Sendable {
       let signal = report.value & 0x7f
       status = signal == 0 ? .exited((report.value >> 8) & 0xff) : .signalled(signal)
       ended += 1
-      whenEnded(Int(report.index), status)
+      whenEnded(Int(report.index), CommandEnd(status: status, peakMemory: UInt64(max(0, report.peak)) << 10))
     }
     let step = BuildPlan.line(commands[min(status.isSuccess ? ended : max(ended - 1, 0), commands.count - 1)])
     if result < 0, let time = plan.limits.time {

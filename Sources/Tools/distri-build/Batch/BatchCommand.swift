@@ -82,7 +82,8 @@ struct BatchCommand: AsyncParsableCommand {
     let history = BuildHistory(path: historyPath)
     let schedule = Schedule(
       graph, building: batch.missing, budget: budget, keepsGoing: keepGoing,
-      duration: { history.records[graph.nodes[$0].name]?.duration })
+      duration: { history.records[graph.nodes[$0].name]?.duration },
+      memory: { history.records[graph.nodes[$0].name].flatMap { $0.memory > 0 ? $0.memory : nil } })
     let report = BatchReport(batch)
     if dryRun { return report.printPlan() }
     if simulate { return try printSimulation(of: schedule, graph, history) }

@@ -122,7 +122,7 @@ final class BatchReport: Sendable {
 final class BatchRecorder: Sendable {
   private let history: Mutex<BuildHistory>
   private let path: FilePath
-  private let jobs = Mutex<[PackageID: Int]>([:])
+  private let running = Mutex<[PackageID: BuildHistory.Record]>([:])
 
   init(history: BuildHistory, path: FilePath) {
     self.history = Mutex(history)
@@ -131,13 +131,14 @@ final class BatchRecorder: Sendable {
 
   func handle(_ event: Batch.Event) {
     switch event {
-    case .started(let package, _, let count): jobs.withLock { $0[package] = count }
+    case .started(let package, _, let jobs): running.withLock { $0[package] = .init(duration: .zero, jobs: jobs) }
+    case .progress(let package, _, .usedMemory(let count)): running.withLock { $0[package]?.memory = count }
     case .progress: break
     case .ended(let package, _, let duration, let error):
-      guard error == nil else { return }
-      let count = jobs.withLock { $0[package] ?? 1 }
+      guard var record = running.withLock({ $0.removeValue(forKey: package) }), error == nil else { return }
+      record.duration = duration
       history.withLock { history in
-        history.records[package.name] = .init(duration: duration, jobs: count)
+        history.records[package.name] = record
         // Times are a help only: a disk that is full shows elsewhere.
         try? history.write(to: path)
       }
