@@ -32,6 +32,14 @@ func readToEnd(_ fifo: String, whenOpen: () -> Void = {}) throws -> Int {
     #expect(small > 0 && large > 150_000_000 && large > small)
   }
 
+  @Test func `commands are as nice as the program's user wants it`() async throws {
+    // Of the main thread alone: that of the process, as `nice` sets it.
+    let main = id_t(getpid()), before = getpriority(__priority_which_t(0), main)
+    defer { setpriority(__priority_which_t(0), main, before) }
+    #expect(setpriority(__priority_which_t(0), main, before + 2) == 0)
+    #expect(try await shell("nice").0 == "\(before + 2)\n")
+  }
+
   @Test func `nothing of the host is there but what the plan binds`() async throws {
     let (output, status) = try await shell("ls -A /; ls -A /tmp /dev; set -- /proc/[0-9]*; echo $#")
     #expect(status.isSuccess)

@@ -154,8 +154,10 @@ static _Noreturn void supervise(const struct csandbox_plan *plan) {
   _exit(0);
 }
 
-static _Noreturn void run_first_process(const struct csandbox_plan *plan, int reports, int start) {
+static _Noreturn void run_first_process(const struct csandbox_plan *plan, int reports, int start, int niceness) {
   reset_signals();
+  // That of the program, as its user set it: threads of libdispatch have niceness of their own. Who may not, does not.
+  setpriority(PRIO_PROCESS, 0, niceness);
   arrange_descriptors(plan, reports, start);
   if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0)) csandbox_fail(CSANDBOX_STAGE_FORK, 0);
   char go;
@@ -238,9 +240,10 @@ int csandbox_spawn(const struct csandbox_plan *plan, struct csandbox_process *pr
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
   int descriptor = -1;
+  int niceness = getpriority(PRIO_PROCESS, (id_t)getpid());
   // Exit signal 0: a waitpid(-1) elsewhere in the program does not collect this process.
   long child = start_process(clone_flags(plan->namespaces), &descriptor, 0);
-  if (child == 0) run_first_process(plan, reports[1], start[0]);
+  if (child == 0) run_first_process(plan, reports[1], start[0], niceness);
   int result = child < 0 ? abandon(failure, CSANDBOX_STAGE_CLONE) : 0;
   pthread_sigmask(SIG_SETMASK, &before, NULL);
   close(reports[1]);

@@ -55,28 +55,9 @@ struct Glob: Sendable, Hashable {
   /// Whether the whole path matches, component by component.
   func matches(_ path: TreePath) -> Bool {
     path.components.count == components.count
-      && zip(components, path.components).allSatisfy { Self.match($0, Array($1.description.unicodeScalars)) }
-  }
-
-  /// Takes time in proportion to both lengths at worst, whatever the pattern.
-  private static func match(_ pattern: [Part], _ text: [Unicode.Scalar]) -> Bool {
-    var position = 0, index = 0, star: (pattern: Int, text: Int)?
-    while index < text.count {
-      if position < pattern.count, pattern[position] == .run {
-        star = (position, index)
-        position += 1
-      } else if position < pattern.count, takes(pattern[position], text[index]) {
-        position += 1
-        index += 1
-      } else if let last = star {
-        star = (last.pattern, last.text + 1)
-        position = last.pattern + 1
-        index = last.text + 1
-      } else {
-        return false
+      && zip(components, path.components).allSatisfy { pattern, name in
+        DistriBuild.matches(pattern, Array(name.description.unicodeScalars), isStar: { $0 == .run }, takes: Self.takes)
       }
-    }
-    return pattern[position...].allSatisfy { $0 == .run }
   }
 
   private static func takes(_ part: Part, _ scalar: Unicode.Scalar) -> Bool {

@@ -8,25 +8,8 @@ struct Wildcard: Sendable, Hashable {
 
   init(_ pattern: String) { self.pattern = Array(pattern.utf8) }
 
-  /// Whether the whole text matches. Takes time in proportion to both lengths at worst, whatever the pattern.
+  /// Whether the whole text matches.
   func matches(_ text: String) -> Bool {
-    let text = Array(text.utf8)
-    var position = 0, index = 0, star: (pattern: Int, text: Int)?
-    while index < text.count {
-      if position < pattern.count, pattern[position] == UInt8(ascii: "*") {
-        star = (position, index)
-        position += 1
-      } else if position < pattern.count, pattern[position] == UInt8(ascii: "?") || pattern[position] == text[index] {
-        position += 1
-        index += 1
-      } else if let last = star {
-        star = (last.pattern, last.text + 1)
-        position = last.pattern + 1
-        index = last.text + 1
-      } else {
-        return false
-      }
-    }
-    return pattern[position...].allSatisfy { $0 == UInt8(ascii: "*") }
+    DistriBuild.matches(pattern, Array(text.utf8), isStar: { $0 == UInt8(ascii: "*") }, takes: { $0 == UInt8(ascii: "?") || $0 == $1 })
   }
 }
