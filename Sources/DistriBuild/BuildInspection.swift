@@ -12,7 +12,7 @@ public enum BuildStage: String, Sendable, Hashable, CaseIterable {
   case afterSteps = "after-steps"
   /// The install instructions are done; the package as it will be is in its place below `/ro`.
   case afterInstall = "after-install"
-  /// A step failed.
+  /// A step failed, or a patch did not apply.
   case failure
 }
 
@@ -46,7 +46,7 @@ public struct BuildStop: Sendable {
   public let stage: BuildStage
   /// Why it stopped, for ``BuildStage/failure``.
   public let failure: BuildError?
-  /// What the build does; its sandbox is the one of the steps.
+  /// What the build does; its sandbox is the one of the steps, or of the patches.
   public let plan: BuildPlan
   let sandbox: any Sandbox
 

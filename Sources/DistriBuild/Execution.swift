@@ -18,7 +18,7 @@ struct Execution: Sendable {
 
   /// Applies patches of the definition's directory to the source.
   ///
-  /// - Throws: ``BuildError/stepFailed(step:_:log:tail:)``; ``BuildError/sandbox(operation:_:)``.
+  /// - Throws: ``BuildError/stepFailed(step:_:log:tail:)``; ``BuildError/sandbox(operation:_:)``; what an inspection throws.
   func applyPatches(_ patches: [String]) async throws {
     try startLog()
     guard !patches.isEmpty else { return }
@@ -30,7 +30,14 @@ struct Execution: Sendable {
     ]
     plan.workingDirectory = self.plan.layout.insideSource
     let commands = patches.map { ["patch", "-p1", "--no-backup-if-mismatch", "-i", "\(inside)/\($0)"] }
-    try await run(commands, in: plan)
+    do {
+      try await run(commands, in: plan)
+    } catch let error as BuildError {
+      var stopped = self.plan
+      stopped.sandbox = plan
+      try await inspection?.reach(.failure, stopped, sandbox, failure: error)
+      throw error
+    }
   }
 
   /// Runs the steps of the plan.

@@ -153,6 +153,21 @@ private let oneStep = "source: \"empty://\" version: \"1-1\" build_step: { argv:
     withExtendedLifetime(lock) {}
   }
 
+  @Test func `somebody may look around where a patch does not apply`() async throws {
+    let bench = try Bench(programs: ["patch": { _, _, _ in 1 }])
+    let stops = Mutex<[(BuildStage, BuildError?, FilePath)]>([])
+    bench.builder.inspection = BuildInspection(at: [.failure]) { stop in
+      stops.withLock { $0.append((stop.stage, stop.failure, stop.plan.sandbox.workingDirectory)) }
+    }
+    try write("", to: "\(bench.folder.path)/pkgs/sample/a.patch")
+    try await bench.add("patch-amd64-1-1", ["out/bin/patch"])
+    await #expect(throws: BuildError.self) { try await bench.build(oneStep + " cherry_pick: \"a.patch\"") }
+    let (stage, failure, place) = try #require(stops.withLock { $0.first })
+    #expect(stage == .failure && place == "/usr/src/sample-amd64-1-1")
+    guard case .stepFailed(let step, _, _, _) = failure else { Issue.record("no failed step"); return }
+    #expect(step.contains("a.patch"))
+  }
+
   @Test func `a builder that failed gives the directory up`() async throws {
     let bench = try Bench(programs: ["install": { arguments, _, _ in arguments.count > 1 ? 1 : 0 }])
     await #expect(throws: BuildError.self) {

@@ -10,6 +10,7 @@ struct Wildcard: Sendable, Hashable {
 
   /// Whether the whole text matches.
   func matches(_ text: String) -> Bool {
-    DistriBuild.matches(pattern, Array(text.utf8), isStar: { $0 == UInt8(ascii: "*") }, takes: { $0 == UInt8(ascii: "?") || $0 == $1 })
+    DistriBuild.matches(
+      pattern, Array(text.utf8), isStar: { $0 == UInt8(ascii: "*") }, takes: { $0 == UInt8(ascii: "?") || $0 == $1 })
   }
 }
