@@ -16,7 +16,7 @@ BUILD_PACKAGES = libsquashfs-dev libfuse3-dev libcurl4-openssl-dev libarchive-de
 TOOL_PACKAGES = fuse3 patchelf musl-tools binutils patch xz-utils zstd e2fsprogs qemu-system-x86 dpkg-dev
 TEST_PACKAGES = python3 python3-pip gcc libc6-dev procps util-linux bzip2 strace curl squashfs-tools squashfuse squashfs-tools-ng attr libcap2-bin zip cpio lz4 nginx-light openssl rsync git bubblewrap
 
-.PHONY: all demo test check fmt docs bench soak sanitize examples batch fuzz consumer install release deps test-deps apt-lists clean
+.PHONY: all demo test check fmt docs bench soak sanitize examples batch fuzz install release deps test-deps apt-lists clean
 
 # Recipes share .build.
 .NOTPARALLEL:
@@ -55,7 +55,7 @@ DEMO_TESTS = '^SystemTests\.(WholeLife|Boot)Tests'
 # Everything that CI runs. One test after the other: many of them watch the whole process or keep a disk busy.
 test: apt-lists test-deps check
 	DISTRI_STRICT=1 DISTRI_CORPUS=$(CORPUS) $(SWIFT) test -j $(JOBS) --no-parallel --skip '^SystemTests\.'
-	$(MAKE) fuzz consumer
+	$(MAKE) fuzz
 	$(MAKE) release
 	DISTRI_STRICT=1 DISTRI_BIN=$(abspath $(BIN)) $(SWIFT) test --no-parallel --skip-build --filter $(DEMO_TESTS)
 	# On what those have imported.
@@ -83,9 +83,6 @@ fmt:
 
 fuzz: deps
 	Tests/Fuzz/run.sh $(SWIFT)
-
-consumer: deps
-	$(SWIFT) run --package-path Tests/Consumer -j $(JOBS)
 
 # On what `make demo` left.
 examples: release

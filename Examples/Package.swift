@@ -8,6 +8,7 @@ import PackageDescription
 let store = Target.Dependency.product(name: "DistriStore", package: "distri")
 let system = Target.Dependency.product(name: "SystemPackage", package: "swift-system")
 let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
+let all = ["DistriStore", "DistriFS", "DistriBuild", "DistriRepo"].map { Target.Dependency.product(name: $0, package: "distri") }
 
 let package = Package(
   name: "examples",
@@ -17,6 +18,7 @@ let package = Package(
     .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
   ],
   targets: [
+    .executableTarget(name: "readme", dependencies: all + [system], path: "readme"),
     .executableTarget(name: "read-a-package", dependencies: [store, system], path: "read-a-package", exclude: ["README.md"]),
     .executableTarget(
       name: "mount-in-process",

@@ -11,7 +11,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 $swift build --package-path Examples
 bin=$($swift build --package-path Examples --show-bin-path)
-for example in "read-a-package $demo/store nano" "mount-in-process $demo/store $work/view nano" \
+for example in "readme $demo/store" "read-a-package $demo/store nano" "mount-in-process $demo/store $work/view nano" \
   "build-hello $demo/store $demo/definitions $demo/sources" "mirror-a-repository $demo/repo $work/mirror nano"; do
   echo "\$ $example"
   # The words of an example have no spaces.

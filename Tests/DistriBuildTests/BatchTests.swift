@@ -76,21 +76,43 @@ private func graph(
     #expect(broken.order.count == 7)
   }
 
-  @Test func `implied tools come from the store when they are bootstrapped, named ones do not`() throws {
+  @Test func `what an implied tool needs is built by an older one, and all else by the set's`() throws {
     let implied = BuildDependency.toolchain.filter(\.isRequired).map(\.name)
     let store = implied.map { "\($0)-amd64-1-1" }
-    let definitions = ["bash": "version: \"1-2\"", "app": "cbuilder: {}", "deep": "cbuilder: {} dep: \"grep\"", "grep": ""]
-    let graph = try graph(definitions, store: store, .init(impliesStore: true))
-    let app = try #require(graph.index(of: "app")), deep = try #require(graph.index(of: "deep"))
-    #expect(graph.dependencies[app] == [])
-    // grep is implied, but this definition names it, too: it wants that of the set.
-    #expect(graph.dependencies[deep] == [try #require(graph.index(of: "grep"))])
-    #expect(try self.graphOrder(definitions, store) == ["bash", "grep", "app", "deep"])
+    let definitions = [
+      "bash": "version: \"1-2\" cbuilder: {} dep: \"readline\"", "readline": "cbuilder: {} dep: \"ncurses\"",
+      "ncurses": "cbuilder: {}",
+      "grep": "version: \"1-2\" cbuilder: {} dep: \"pcre\"", "pcre": "cbuilder: {}", "app": "cbuilder: {}",
+      "deep": "version: \"1-2\" dep: \"grep\"",
+    ]
+    #expect(throws: BuildError.self) { try graph(definitions, store: store) }
+    let graph = try graph(definitions, store: store, .init(breaksImpliedCircles: true))
+    func tools(_ name: String) throws -> [String] {
+      try graph.nodes[#require(graph.index(of: name))].needs.filter { ["bash", "grep"].contains($0.name) }.map(
+        \.package.description)
+    }
+    for name in ["bash", "readline", "ncurses"] { #expect(try tools(name) == ["bash-amd64-1-1", "grep-amd64-1-1"]) }
+    for name in ["grep", "pcre"] { #expect(try tools(name) == ["bash-amd64-1-2", "grep-amd64-1-1"]) }
+    #expect(try tools("app") == ["bash-amd64-1-2", "grep-amd64-1-2"])
+    // One that is named is that of the set in any case.
+    #expect(try tools("deep") == ["grep-amd64-1-2"])
+    #expect(graph.order.count == definitions.count)
   }
 
-  private func graphOrder(_ definitions: [String: String], _ store: [String]) throws -> [String] {
-    let graph = try graph(definitions, store: store)
-    return graph.order.map { graph.nodes[$0].name }
+  @Test func `whatever the set, its tools are in no circle`() throws {
+    let tools = BuildDependency.toolchain.filter(\.isRequired).map(\.name)
+    var random = SplitMix(7)
+    for _ in 0..<50 {
+      var definitions: [String: String] = [:]
+      let names = (tools + (0..<12).map { "p\($0)" }).filter { _ in random.next() % 4 > 0 }
+      for (index, name) in names.enumerated() {
+        // Named needs lead to those before, as in a set that can be built.
+        let named = names[..<index].filter { _ in random.next() % 6 == 0 }.map { "dep: \"\($0)\"" }
+        definitions[name] = "version: \"1-2\" \(random.next() % 5 > 0 ? "cbuilder: {} " : "")\(named.joined(separator: " "))"
+      }
+      let graph = try graph(definitions, store: tools.map { "\($0)-amd64-1-1" }, .init(breaksImpliedCircles: true))
+      #expect(graph.order.count == names.count)
+    }
   }
 
   @Test func `two definitions of one package, and a version without revision, are errors of their files`() throws {

@@ -12,13 +12,14 @@ public struct BuildGraph: Sendable {
   public struct Bootstrap: Sendable, Hashable {
     /// Needs of these packages, by name.
     public var packages: Set<String> = []
-    /// Needs of whatever builders imply and the definition does not name itself: compiler, shell and so on.
-    public var impliesStore = false
+    /// Needs of what builders imply and the definition does not name itself (shell, compiler and so on), where they would make a circle: what
+    /// a tool of the set needs is built by an older one of that tool, and all else by the set's own.
+    public var breaksImpliedCircles = false
 
     /// Nothing: all that is in the set is built first.
-    public init(packages: Set<String> = [], impliesStore: Bool = false) {
+    public init(packages: Set<String> = [], breaksImpliedCircles: Bool = false) {
       self.packages = packages
-      self.impliesStore = impliesStore
+      self.breaksImpliedCircles = breaksImpliedCircles
     }
   }
 
@@ -64,7 +65,8 @@ public struct BuildGraph: Sendable {
     nodes = try files.sorted { $0.definition.name < $1.definition.name }.map { file in
       Node(file: file, packages: try file.packages(for: architecture))
     }
-    let resolution = try Resolution(nodes, packages, bootstrap, architecture)
+    var resolution = try Resolution(nodes, packages, bootstrap, architecture)
+    if bootstrap.breaksImpliedCircles { resolution.breakImpliedCircles() }
     for index in nodes.indices { nodes[index].needs = try resolution.needs(of: index) }
     dependencies = nodes.map { node in Set(node.needs.compactMap(\.node)).sorted() }
     let cycles = DependencyCycles(in: dependencies).found
@@ -137,6 +139,8 @@ private struct Resolution {
   private var makers: [String: (node: Int, package: PackageID)] = [:]
   /// What there is without the set, by `name-architecture`, oldest first.
   private var older: [String: [PackageID]] = [:]
+  /// Definitions for which an implied tool is not the one that a definition of the set makes, by the latter.
+  private var builtWithOlder: [Int: Set<Int>] = [:]
 
   init(
     _ nodes: [BuildGraph.Node], _ packages: [PackageID], _ bootstrap: BuildGraph.Bootstrap, _ architecture: Architecture
@@ -157,26 +161,59 @@ private struct Resolution {
     }
   }
 
-  func needs(of index: Int) throws -> [BuildGraph.Need] {
+  /// Decides tool by tool, in the order in which builders name them: whatever the tool needs itself gets an older one, with the tools decided
+  /// before it taken into account; everything else may wait for it, since nothing of that is needed by the tool.
+  mutating func breakImpliedCircles() {
+    var edges = [Set<Int>](repeating: [], count: nodes.count)
+    var users: [Int: [Int]] = [:]
+    var tools: [Int] = []
+    for index in nodes.indices {
+      for (need, isImplied) in requests(of: index) {
+        guard let maker = find(need.name, for: index)?.node else { continue }
+        if !isImplied {
+          edges[index].insert(maker)
+        } else {
+          if users[maker] == nil { tools.append(maker) }
+          users[maker, default: []].append(index)
+        }
+      }
+    }
+    for tool in tools {
+      var needed: Set<Int> = []
+      var open = [tool]
+      while let index = open.popLast() {
+        if needed.insert(index).inserted { open += edges[index] }
+      }
+      builtWithOlder[tool] = needed
+      for user in users[tool] ?? [] where !needed.contains(user) { edges[user].insert(tool) }
+    }
+  }
+
+  /// What a definition asks for, and whether only its builder does.
+  private func requests(of index: Int) -> [(need: BuildDependency, isImplied: Bool)] {
     let definition = nodes[index].file.definition
     let named = Set(definition.namedNeeds(.any))
+    return definition.needs(for: architecture).map { ($0, !named.contains($0.name)) }
+  }
+
+  func needs(of index: Int) throws -> [BuildGraph.Need] {
     var result: [BuildGraph.Need] = []
-    for need in definition.needs(for: architecture) {
-      if let found = find(need.name, for: index, isImplied: !named.contains(need.name)) {
+    for (need, isImplied) in requests(of: index) {
+      if let found = find(need.name, for: index, isImplied: isImplied) {
         result.append(found)
       } else if need.isRequired {
-        throw BuildError.missingDependency(need.name, of: definition.name)
+        throw BuildError.missingDependency(need.name, of: nodes[index].name)
       }
     }
     return result
   }
 
-  private func find(_ name: String, for index: Int, isImplied: Bool) -> BuildGraph.Need? {
+  private func find(_ name: String, for index: Int, isImplied: Bool = false) -> BuildGraph.Need? {
     guard let query = try? PackageQuery(parsing: name) else { return nil }
     let key = "\(query.name)-\(query.architecture ?? architecture)"
     // A definition that needs its own package takes an older one.
     if let maker = makers[key], maker.node != index, query.exact.map({ $0 == maker.package }) ?? true,
-      !bootstrap.packages.contains(query.name), !(isImplied && bootstrap.impliesStore)
+      !bootstrap.packages.contains(query.name), !(isImplied && builtWithOlder[maker.node]?.contains(index) == true)
     {
       return BuildGraph.Need(name: name, package: maker.package, node: maker.node)
     }

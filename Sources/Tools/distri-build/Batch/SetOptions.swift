@@ -21,7 +21,10 @@ struct SetOptions: ParsableArguments {
 
   @Flag(
     name: .long,
-    help: "The same for all that builders imply: compiler, shell, make and so on.")
+    help: """
+      The same for what builders imply (shell, compiler, make and so on), in circles only: what such a tool needs itself is built by an older \
+      one, and all else by the one that the set makes.
+      """)
   var bootstrapToolchain = false
 
   @Argument(help: ArgumentHelp("The directory that holds a directory per definition.", valueName: "dir"))
@@ -46,7 +49,7 @@ struct SetOptions: ParsableArguments {
     do {
       return try BuildGraph(
         files, for: .host, store: store.packages(),
-        bootstrap: .init(packages: Set(bootstrap), impliesStore: bootstrapToolchain))
+        bootstrap: .init(packages: Set(bootstrap), breaksImpliedCircles: bootstrapToolchain))
     } catch BuildError.dependencyCycles(let cycles) {
       throw Cycles(cycles: cycles)
     }
@@ -71,8 +74,8 @@ private struct Cycles: Error, CustomStringConvertible, ExitStatusProviding {
     let example = cycles.first?.dropFirst().first ?? ""
     return """
       \(BuildError.dependencyCycles(cycles))
-      --bootstrap \(example) lets those that need \(example) take an older one of the store; --bootstrap-toolchain does so for all that \
-      builders imply
+      --bootstrap \(example) lets those that need \(example) take an older one of the store; --bootstrap-toolchain does so \
+      for what builders imply
       """
   }
 }

@@ -1,13 +1,13 @@
 // SPDX-FileCopyrightText: The distri authors
 // SPDX-License-Identifier: Apache-2.0
 
-// The README's uses of the four libraries, as an outside program compiles them. Without arguments it only says so; with a store it runs
-// the one that changes nothing.
+// readme STORE: the README's uses of the four libraries, as an outside program compiles them; the one that changes nothing is run.
 
 import DistriBuild
 import DistriFS
 import DistriRepo
 import DistriStore
+import Glibc
 import SystemPackage
 
 func readPackage(in path: FilePath) throws {
@@ -38,13 +38,8 @@ func install(from url: String) async throws {
   try await installer.install(plan)
 }
 
-@main
-struct Consumer {
-  static func main() async throws {
-    if let store = CommandLine.arguments.dropFirst().first {
-      try readPackage(in: FilePath(store))
-    } else {
-      print("all four libraries can be imported and used from outside")
-    }
-  }
+guard CommandLine.arguments.count == 2 else {
+  print("usage: readme STORE")
+  exit(64)
 }
+try readPackage(in: FilePath(CommandLine.arguments[1]))
