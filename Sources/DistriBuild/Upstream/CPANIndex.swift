@@ -26,7 +26,7 @@ public struct CPANIndex: Sendable {
       guard count <= Self.maximumLineCount else { throw .source(subject, reason: "has more than \(Self.maximumLineCount) lines") }
       if isHeader {
         isHeader = line.contains { $0 > 0x20 }
-      } else {
+      } else if line.first.map({ $0 > 0x20 }) == true {
         lines[String(decoding: line.prefix { $0 > 0x20 }, as: UTF8.self)] = position
       }
       position = end + 1

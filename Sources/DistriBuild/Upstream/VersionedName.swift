@@ -25,15 +25,13 @@ struct VersionedName: Sendable, Hashable {
 
   /// Nil where the name does not have the version.
   init?(_ name: String, version: String) {
-    let bare = version.hasPrefix("v") ? String(version.dropFirst()) : version
-    for text in [version, bare] {
-      for separator in Self.separators {
-        guard let range = Self.ranges(of: text.replacing(".", with: separator), in: name).last else { continue }
-        prefix = String(name[..<range.lowerBound])
-        suffix = String(name[range.upperBound...])
-        self.separator = separator
-        return
-      }
+    for separator in Self.separators {
+      let text = Self.bare(version).replacing(".", with: separator)
+      guard let range = Self.ranges(of: text, in: name).last else { continue }
+      prefix = String(name[..<range.lowerBound])
+      suffix = String(name[range.upperBound...])
+      self.separator = separator
+      return
     }
     return nil
   }
@@ -51,10 +49,7 @@ struct VersionedName: Sendable, Hashable {
   /// The name of another version.
   func name(of version: String) -> String { prefix + spelled(version) + suffix }
 
-  private func spelled(_ version: String) -> String {
-    let bare = prefix.hasSuffix("v") && version.hasPrefix("v") ? String(version.dropFirst()) : version
-    return bare.replacing(".", with: separator)
-  }
+  private func spelled(_ version: String) -> String { Self.bare(version).replacing(".", with: separator) }
 
   /// A text with every place of one version replaced by another, however the places are spelled.
   static func replacing(_ old: String, with new: String, in text: String) -> String {
@@ -127,7 +122,7 @@ struct VersionedName: Sendable, Hashable {
     for index in run.indices.dropFirst() {
       for ending in endings where run[index...].starts(with: ending) {
         let after = index + ending.count
-        if after == run.endIndex || !(isDigit(run[after]) || run[after] | 0x20 >= 0x61) || run[after] == UInt8(ascii: "_") {
+        if after == run.endIndex || ".+~".utf8.contains(run[after]) {
           return (index, ending)
         }
       }

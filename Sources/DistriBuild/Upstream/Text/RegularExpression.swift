@@ -21,7 +21,7 @@ public struct RegularExpression: Sendable {
   /// The most matches that are looked for in a text.
   public static let maximumMatchCount = 20_000
   /// How many steps looking for all matches in a text may take: enough for some megabytes and an ordinary expression.
-  public static let maximumStepCount = 1 << 28
+  public static let maximumStepCount = 1 << 26
 
   private let program: RegularProgram
 

@@ -56,7 +56,10 @@ struct RegularExpressionParser {
     var nodes: [RegularNode] = []
     while let scalar = rest.first, scalar != "|", scalar != ")" {
       if rest.starts(with: ["\\", "Q"]) {
-        nodes += quoted()
+        var quoted = quoted()
+        // What follows repeats the last of them.
+        if let last = quoted.popLast() { quoted.append(try repeated(last)) }
+        nodes += quoted
         continue
       }
       guard let atom = try atom(depth: depth) else { continue }
