@@ -39,7 +39,10 @@ public struct DebianIndex: Sendable {
           throw .source(subject, reason: "has more than \(Self.maximumParagraphCount) packages")
         }
         let name = line.dropFirst(field.count).drop { $0 <= 0x20 }.prefix { $0 > 0x20 }
-        places[String(decoding: name, as: UTF8.self), default: []].append(start)
+        // Once a paragraph, so that reading all of a name is reading the text once.
+        if places[String(decoding: name, as: UTF8.self)]?.last != start {
+          places[String(decoding: name, as: UTF8.self), default: []].append(start)
+        }
       }
       position = end + 1
     }

@@ -80,7 +80,8 @@ public struct PythonIndex: Sendable {
 
   /// The version in the name of a project's source archive; nil for what is none.
   static func version(of file: String, _ project: String) -> String? {
-    guard let ending = endings.first(where: file.hasSuffix) else { return nil }
+    // No file system has longer names.
+    guard file.utf8.count <= 255, let ending = endings.first(where: file.hasSuffix) else { return nil }
     let stem = file.dropLast(ending.count), name = normalized(project)
     // Names may have dashes, and so may versions of long ago.
     for index in stem.indices where stem[index] == "-" {

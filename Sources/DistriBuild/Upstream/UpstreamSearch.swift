@@ -135,7 +135,10 @@ public struct UpstreamSearch: Sendable {
       guard let version = UpstreamVersion.newest(of: found.keys, after: present, forcesSemantic: rules.forcesSemantic) else {
         return nil
       }
-      return try Self.release(version, found[version], file, source: source, present: present)
+      var place = found[version]
+      // The source's own directory is where it is called so; a redirect may have led to some mirror.
+      if address == WebAddress(source)?.directory { place?.address = nil }
+      return try Self.release(version, place, file, source: source, present: present)
     }
     let place = addresses.map { $0.withoutCredentials.description }.joined(separator: " and ")
     throw BuildError.source(
@@ -162,7 +165,7 @@ public struct UpstreamSearch: Sendable {
     guard new != source else {
       throw file.error(at: "source", "the source does not say the version \(present), so that that of \(version) is not known")
     }
-    return Release(version: version, source: new, location: new)
+    return Release(version: version, source: new, location: new, sha256: link?.sha256 ?? "")
   }
 }
 

@@ -210,6 +210,23 @@ import Testing
     site.server.stop()
   }
 
+  @Test func `redirects are followed within HTTP, and do not get into definitions of a directory`() async throws {
+    func moved(_ path: String) -> [ScriptedServer.Step] { .status("302 Found", headers: "Location: \(path)\r\n") }
+    let site = try UpstreamSite(
+      [
+        "/mirror/a-1.1.tar.gz": Self.archive, "/new/page/": Array("<a href='../f/a-1.2.tar.gz'>1.2</a>".utf8),
+        "/new/f/a-1.2.tar.gz": Self.archive,
+      ],
+      answers: ["/d/": moved("/mirror/"), "/d/a-1.1.tar.gz": moved("/mirror/a-1.1.tar.gz"), "/page": moved("/new/page/")])
+    try site.define("directory", "source: \"SITE/d/a-1.0.tar.gz\" hash: \"00\" version: \"1.0-1\"")
+    try site.define("page", "source: \"SITE/d/a-1.0.tar.gz\" hash: \"00\" version: \"1.0-1\" pull: { releases_url: \"SITE/page\" }")
+    let done = try await site.scaffold(["--pull"])
+    #expect(done.status == 0 && done.output == "directory 1.0-1 1.1-2\npage 1.0-1 1.2-2\n", "\(done.errors)")
+    #expect(try site.definition("directory").hasPrefix("source: \"SITE/d/a-1.1.tar.gz\""))
+    #expect(try site.definition("page").hasPrefix("source: \"SITE/new/f/a-1.2.tar.gz\""))
+    site.server.stop()
+  }
+
   @Test func `a module's newest release comes from its proxy`() async throws {
     let proxy = "/proxy/example.org/!sample/@v"
     let site = try UpstreamSite([

@@ -105,6 +105,8 @@ public struct Scaffold: Sendable {
         hash: try Checksum.sha256(of: archive))
       draft.describe(by: metadata)
       if survey.topNames.contains("Makefile.PL") { draft.builder = "perlbuilder" }
+      // Many a Makefile.PL has flags of its own that leave out debug symbols.
+      if survey.hasCode { draft.options = [.init(name: "extra_makefile_flag", value: "OPTIMIZE=-g -O2")] }
       draft.dependencies = index.packages(of: metadata.buildNeeds + metadata.needs).filter { $0 != draft.package }
       return draft
     }

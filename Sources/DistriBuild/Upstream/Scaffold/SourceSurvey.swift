@@ -8,8 +8,12 @@ import SystemPackage
 struct SourceSurvey: Sendable {
   /// Names at the top, behind what wraps all.
   private(set) var topNames: Set<String> = []
+  /// Whether there is something that a C compiler compiles.
+  private(set) var hasCode = false
   /// Contents, by path.
   private(set) var files: [String: [UInt8]] = [:]
+
+  private static let endingsOfCode = [".c", ".cc", ".cpp", ".xs"]
 
   /// Bytes that are kept altogether.
   private static let maximumByteCount = 64 << 20
@@ -24,6 +28,7 @@ struct SourceSurvey: Sendable {
     while let entry = try tree.next() {
       let components = entry.path.components.map(\.description)
       if components.count == 1 { topNames.insert(components[0]) }
+      if let name = components.last, Self.endingsOfCode.contains(where: name.hasSuffix) { hasCode = true }
       guard case .regular(let byteCount) = entry.kind, byteCount <= UpstreamLimits.metadata, isWanted(components) else { continue }
       total += Int(byteCount)
       guard total <= Self.maximumByteCount else { break }
