@@ -221,7 +221,7 @@ import Testing
 
   @Test func `an archive is defined, by what lies in it or as another package is`() async throws {
     let archive = try await made("mkdir a-1.0; touch a-1.0/configure; tar -cJf out a-1.0")
-    let site = try UpstreamSite(["/d/a-1.0.tar.xz": archive, "/d/v2.0.tar.xz": archive])
+    let site = try UpstreamSite(["/d/a-1.0.tar.xz": archive, "/o/tag/archive/v2.0.tar.xz": archive])
     let plain = try await site.scaffold(["SITE/d/a-1.0.tar.xz"])
     #expect(plain.status == 0, "\(plain.errors)")
     let start = "source: \"SITE/d/a-1.0.tar.xz\"\nhash: \"\(try await sha256(archive))\"\nversion: \"1.0-1\"\n\n"
@@ -236,6 +236,16 @@ import Testing
     #expect(
       try site.definition("b") == start.replacing("1.0-1", with: "1.0-8")
         + "cbuilder: {\n  # why\n  extra_configure_flag: \"--b\"\n}\n\ndep: \"a\"  # for c\n")
+    // A file of this name may be another project's, and a password is not written down.
+    let sources = site.folder.path.appending("sources")
+    try FileManager.default.createDirectory(atPath: sources.string, withIntermediateDirectories: true)
+    try Data("other".utf8).write(to: URL(filePath: sources.appending("v2.0.tar.xz").string))
+    let address = "\(site.server.root)/o/tag/archive/v2.0.tar.xz".replacing("://", with: "://user:secret@")
+    let generic = try await site.scaffold(["--sources", sources.string, address])
+    #expect(generic.status == 0 && !generic.errors.contains("secret"), "\(generic.errors)")
+    #expect(
+      try site.definition("tag").hasPrefix(
+        "source: \"SITE/o/tag/archive/v2.0.tar.xz\"\nhash: \"\(try await sha256(archive))\"\nversion: \"2.0-1\"\n"))
     let again = try await site.scaffold(["SITE/d/a-1.0.tar.xz"])
     #expect(again.status == 64 && again.errors.contains("is there already"), "\(again.errors)")
     site.server.stop()

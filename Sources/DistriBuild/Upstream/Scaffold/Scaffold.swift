@@ -26,7 +26,7 @@ public struct Scaffold: Sendable {
   /// - Throws: ``BuildError/source(_:reason:)`` when the address does not tell; what fetching and reading throw.
   public func draft(url: String, name: String? = nil) async throws -> DefinitionDraft {
     let upstream = try UpstreamArchive(url: url)
-    let archive = try await archives(SourceReference(url: url), url)
+    let archive = try await archives(SourceReference(url: url.withoutCredentials), url)
     return try await onThread {
       var draft = DefinitionDraft(
         package: name ?? upstream.name, version: upstream.version, source: url.withoutCredentials,

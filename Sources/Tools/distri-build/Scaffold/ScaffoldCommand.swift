@@ -80,7 +80,7 @@ struct ScaffoldCommand: AsyncParsableCommand {
     }
     let cache = definitionOptions.sourceCache
     let scaffold = Scaffold(pages: pages) { source, location in
-      if let found = try cache.find(source) {
+      if Self.isTelling(source), let found = try cache.find(source) {
         Terminal.standardError.write("found \(found)\n")
         return found
       }
@@ -103,6 +103,11 @@ struct ScaffoldCommand: AsyncParsableCommand {
     guard let like = origin.like else { return try await scaffold.draft(url: words[0], name: name) }
     let other = try DefinitionFile(directory: definitionOptions.directory(of: like))
     return try await scaffold.draft(url: words[0], name: name, like: other)
+  }
+
+  /// Whether a file of the source's name is the source: `v1.2.tar.gz` may be that of another project.
+  private static func isTelling(_ source: SourceReference) -> Bool {
+    !source.hash.isEmpty || source.scheme == GoModule.scheme || source.fileName.flatMap { try? UpstreamArchive(url: $0) } != nil
   }
 
   private func write(_ draft: DefinitionDraft) throws {
