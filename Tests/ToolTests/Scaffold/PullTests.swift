@@ -171,6 +171,10 @@ import Testing
     #expect(errors[3].hasPrefix("other: SITE/d/: names no version that is like the present one, 1.0;"))
     #expect(errors[4].hasPrefix("plain: /pkgs/plain/build.textproto:1:1: the source has no address"))
     #expect(errors[5] == "rule: /pkgs/rule/build.textproto:3:1: release_regexp «a-(» has a ( without )")
+    let lint = try await site.lint("rule")
+    #expect(
+      lint.status == 65 && lint.output.contains("build.textproto:3:1: error: release_regexp «a-(» has a ( without )"),
+      "\(lint.output)")
     site.server.stop()
   }
 

@@ -12,6 +12,20 @@ indirect enum RegularNode: Sendable {
   case group(Int, RegularNode)
 }
 
+extension RegularNode {
+  /// Whether it matches without a scalar.
+  fileprivate var mayBeEmpty: Bool {
+    switch self {
+    case .empty, .assertion: true
+    case .set: false
+    case .sequence(let nodes): nodes.allSatisfy(\.mayBeEmpty)
+    case .choice(let nodes): nodes.contains(where: \.mayBeEmpty)
+    case .repetition(let node, let least, _, _): least == 0 || node.mayBeEmpty
+    case .group(_, let node): node.mayBeEmpty
+    }
+  }
+}
+
 /// An expression as its parser leaves it.
 struct RegularSyntax: Sendable {
   var root: RegularNode
@@ -176,16 +190,9 @@ struct RegularProgram: Sendable {
   private mutating func writeRepetition(
     of node: RegularNode, _ least: Int, _ most: Int?, _ isGreedy: Bool
   ) throws(RegularExpression.Defect) {
-    for _ in 0..<least { try write(node) }
     func split(_ inside: Int, _ behind: Int) -> Instruction { isGreedy ? .split(inside, behind) : .split(behind, inside) }
-    guard let most else {
-      let start = instructions.count
-      try emit(.split(0, 0))
-      try write(node)
-      try emit(.jump(start))
-      instructions[start] = split(start + 1, instructions.count)
-      return
-    }
+    guard let most else { return try writeLoop(of: node, least, split) }
+    for _ in 0..<least { try write(node) }
     var splits: [Int] = []
     for _ in 0..<max(0, most - least) {
       splits.append(instructions.count)
@@ -193,5 +200,24 @@ struct RegularProgram: Sendable {
       try write(node)
     }
     for place in splits { instructions[place] = split(place + 1, instructions.count) }
+  }
+
+  /// So often and more. What may be empty is tried once before the choice to go on, since a thread that comes to the same place again without
+  /// a scalar ends: `(|a)*` takes nothing, as in Go.
+  private mutating func writeLoop(
+    of node: RegularNode, _ least: Int, _ split: (Int, Int) -> Instruction
+  ) throws(RegularExpression.Defect) {
+    for _ in 0..<max(0, least - 1) { try write(node) }
+    let choice = instructions.count
+    if least == 0 { try emit(.split(0, 0)) }
+    let start = instructions.count
+    try write(node)
+    if least == 0, !node.mayBeEmpty {
+      try emit(.jump(choice))
+    } else {
+      try emit(.split(0, 0))
+      instructions[instructions.count - 1] = split(start, instructions.count)
+    }
+    if least == 0 { instructions[choice] = split(start, instructions.count) }
   }
 }
