@@ -128,8 +128,14 @@ public struct UpstreamSearch: Sendable {
     on addresses: [WebAddress], _ rules: PullRules, _ file: DefinitionFile, present: String, names: String? = nil
   ) async throws -> Release? {
     let source = names ?? file.definition.source
+    var failure: (any Error)?
     for address in addresses {
-      let page = try await pages.page(address.description)
+      let page: FetchedPage
+      do { page = try await pages.page(address.description) } catch {
+        // The next one may be there.
+        failure = failure ?? error
+        continue
+      }
       let found = try await onThread { try rules.candidates(on: page, source: source, present: present) }
       guard !found.isEmpty else { continue }
       guard let version = UpstreamVersion.newest(of: found.keys, after: present, forcesSemantic: rules.forcesSemantic) else {
@@ -140,6 +146,7 @@ public struct UpstreamSearch: Sendable {
       if address == WebAddress(source)?.directory { place?.address = nil }
       return try Self.release(version, place, file, source: source, present: present)
     }
+    if let failure { throw failure }
     let place = addresses.map { $0.withoutCredentials.description }.joined(separator: " and ")
     throw BuildError.source(
       place, reason: "names no version that is like the present one, \(present); give the definition pull rules (release_regexp)")

@@ -74,7 +74,7 @@ import Testing
       expectedSource: "/lz4/lz4/archive/refs/tags/v1.10.0.tar.gz", expectedVersion: "1.10.0-2"),
     Rule(
       name: "releases of a forge", source: "/libfuse/libfuse/releases/download/fuse-3.14.0/fuse-3.14.0.tar.xz", version: "3.14.0-1",
-      pages: ["/libfuse/libfuse/releases": "<a href=\"/libfuse/libfuse/releases/tag/fuse-3.16.2\">fuse-3.16.2</a>"],
+      pages: ["/libfuse/libfuse/tags": "<a href=\"/libfuse/libfuse/releases/tag/fuse-3.16.2\">fuse-3.16.2</a>"],
       expectedSource: "/libfuse/libfuse/releases/download/fuse-3.16.2/fuse-3.16.2.tar.xz", expectedVersion: "3.16.2-2"),
     Rule(
       name: "directories of versions", source: "/dist/v7/nano-7.2.tar.xz", version: "7.2-1",
@@ -211,6 +211,25 @@ import Testing
       #expect(line.contains(reason), "\(name): \(done.errors)")
       #expect(try site.definition(name) == "source: \"SITE/\(name)/a-1.0.tar.gz\" hash: \"00\" version: \"1.0-1\" \(pull)")
     }
+    site.server.stop()
+  }
+
+  @Test func `a source that is known by its name is taken from where sources are kept`() async throws {
+    let site = try UpstreamSite(["/news": Array("a-1.1.tar.gz".utf8)])
+    let text =
+      "source: \"a_1.0.orig.tar.gz\" hash: \"00\" version: \"1.0-1\" pull: { releases_url: \"SITE/news\" release_regexp: \"a-([0-9.]+)\\\\.tar\" }"
+    try site.define("a", text)
+    let sources = site.folder.path.appending("sources")
+    let without = try await site.scaffold(["--sources", sources.string, "--pull"])
+    #expect(without.status == 1 && without.errors.contains("a: a_1.1.orig.tar.gz: is neither beside"), "\(without.errors)")
+    #expect(try site.definition("a") == text)
+    try FileManager.default.createDirectory(atPath: sources.string, withIntermediateDirectories: true)
+    try Data(Self.archive).write(to: URL(filePath: sources.appending("a_1.1.orig.tar.gz").string))
+    let done = try await site.scaffold(["--sources", sources.string, "--pull"])
+    #expect(done.status == 0 && done.output == "a 1.0-1 1.1-2\n", "\(done.errors)")
+    #expect(
+      try site.definition("a").hasPrefix(
+        "source: \"a_1.1.orig.tar.gz\" hash: \"\(try await sha256(Self.archive))\" version: \"1.1-2\""))
     site.server.stop()
   }
 

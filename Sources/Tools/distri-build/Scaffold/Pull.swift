@@ -94,11 +94,11 @@ private struct Pull: Sendable {
   /// Brings the source, and hashes it; what an index says of it is checked.
   private func hash(of release: UpstreamSearch.Release) async throws -> String {
     let source = SourceReference(url: release.source, hash: release.sha256)
-    // A file of the same name may be another project's, but for a module's.
-    if !source.hash.isEmpty || source.scheme == GoModule.scheme, let found = try cache.find(source) {
-      return try Checksum.sha256(of: found)
-    }
-    return try Checksum.sha256(of: try await cache.download(source, from: release.location))
+    // A file of the same name may be another project's, but for a module's and for those that are known by their name alone.
+    let isTelling = !source.hash.isEmpty || source.scheme == GoModule.scheme || source.scheme == nil
+    if isTelling, let found = try cache.find(source) { return try Checksum.sha256(of: found) }
+    let location = release.location == release.source ? nil : release.location
+    return try Checksum.sha256(of: try await cache.download(source, from: location))
   }
 }
 
