@@ -153,7 +153,7 @@ import Testing
       commands.sorted().joined(separator: "\n") + "\nfind . -type f | LC_ALL=C sort | zip -q -X -@ out.zip; mv out.zip out")
   }
 
-  @Test func `Go modules are defined as sources, and as programs with what they require`() async throws {
+  @Test func `a Go module is defined as a source for others, of its newest release`() async throws {
     let mod = "module example.org/Lib-x\n"
     let library = try await Self.module(
       "example.org/Lib-x", "v1.2.0",
@@ -161,22 +161,12 @@ import Testing
         "go.mod": mod, "a.go": "package lib\n", "gen.go": "//go:build ignore\n\npackage main\n",
         "internal/x/main.go": "package main\n",
       ])
-    let programMod = "module example.org/tool/v2\n\nrequire (\n\texample.org/Lib-x v1.2.0\n\tb.org/y v0.1.0 // indirect\n)\n"
-    let program = try await Self.module(
-      "example.org/tool/v2", "v2.0.1",
-      [
-        "go.mod": programMod, "main.go": "// about\npackage main\n", "cmd/other/x.go": "package main // x\n",
-        "lib/l.go": "package l\n",
-      ])
     let site = try UpstreamSite([
       "/example.org/!lib-x/@v/list": Array("v1.1.0\nv1.2.0\nv2.0.0-rc.1\n".utf8),
-      "/example.org/!lib-x/@v/v1.2.0.mod": Array(mod.utf8),
-      "/example.org/!lib-x/@v/v1.2.0.zip": library,
-      "/example.org/tool/v2/@v/main.info": Array("{\"Version\": \"v2.0.1\", \"Time\": \"2024-01-01T00:00:00Z\"}".utf8),
-      "/example.org/tool/v2/@v/v2.0.1.mod": Array(programMod.utf8), "/example.org/tool/v2/@v/v2.0.1.zip": program,
+      "/example.org/!lib-x/@v/v1.2.0.mod": Array(mod.utf8), "/example.org/!lib-x/@v/v1.2.0.zip": library,
     ])
-    let lib = try await site.scaffold(["--go", "example.org/Lib-x", "--go-proxy", "SITE"])
-    #expect(lib.status == 0, "\(lib.errors)")
+    let done = try await site.scaffold(["--go", "example.org/Lib-x", "--go-proxy", "SITE"])
+    #expect(done.status == 0, "\(done.errors)")
     let text = try site.definition("go-example.org-Lib--x")
     #expect(
       text == """
@@ -189,11 +179,26 @@ import Testing
         # build dependencies:
 
         """)
-    let tool = try await site.scaffold(
+    let lint = try await site.lint("go-example.org-Lib--x")
+    #expect(lint.status == 0, "\(lint.output)")
+    site.server.stop()
+  }
+
+  @Test func `a Go module with programs is defined with what it requires`() async throws {
+    let mod = "module example.org/tool/v2\n\nrequire (\n\texample.org/Lib-x v1.2.0\n\tb.org/y v0.1.0 // indirect\n)\n"
+    let program = try await Self.module(
+      "example.org/tool/v2", "v2.0.1",
+      ["go.mod": mod, "main.go": "// about\npackage main\n", "cmd/other/x.go": "package main // x\n", "lib/l.go": "package l\n"])
+    let site = try UpstreamSite([
+      "/example.org/tool/v2/@v/main.info": Array("{\"Version\": \"v2.0.1\", \"Time\": \"2024-01-01T00:00:00Z\"}".utf8),
+      "/example.org/tool/v2/@v/v2.0.1.mod": Array(mod.utf8), "/example.org/tool/v2/@v/v2.0.1.zip": program,
+    ])
+    let done = try await site.scaffold(
       ["--go", "example.org/tool/v2@main"], environment: ["GOPROXY": "\(site.server.root),direct"])
-    #expect(tool.status == 0, "\(tool.errors)")
+    #expect(done.status == 0, "\(done.errors)")
+    let text = try site.definition("tool")
     #expect(
-      try site.definition("tool").hasSuffix(
+      text.hasSuffix(
         """
         version: "v2.0.1-1"
 
@@ -211,11 +216,9 @@ import Testing
         # example.org/Lib-x@v1.2.0
 
         """))
-    try site.addToStore("go-b.org-y-amd64-1-1")
-    for name in ["go-example.org-Lib--x", "tool"] {
-      let lint = try await site.lint(name)
-      #expect(lint.status == 0, "\(lint.output)")
-    }
+    for name in ["go-b.org-y-amd64-1-1", "go-example.org-Lib--x-amd64-1-1"] { try site.addToStore(name) }
+    let lint = try await site.lint("tool")
+    #expect(lint.status == 0, "\(lint.output)")
     site.server.stop()
   }
 
