@@ -86,9 +86,9 @@ private func graph(
       "deep": "version: \"1-2\" dep: \"grep\"",
     ]
     #expect(throws: BuildError.self) { try graph(definitions, store: store) }
-    let graph = try graph(definitions, store: store, .init(breaksImpliedCircles: true))
+    let made = try graph(definitions, store: store, .init(breaksImpliedCircles: true))
     func tools(_ name: String) throws -> [String] {
-      try graph.nodes[#require(graph.index(of: name))].needs.filter { ["bash", "grep"].contains($0.name) }.map(
+      try made.nodes[#require(made.index(of: name))].needs.filter { ["bash", "grep"].contains($0.name) }.map(
         \.package.description)
     }
     for name in ["bash", "readline", "ncurses"] { #expect(try tools(name) == ["bash-amd64-1-1", "grep-amd64-1-1"]) }
@@ -96,12 +96,12 @@ private func graph(
     #expect(try tools("app") == ["bash-amd64-1-2", "grep-amd64-1-2"])
     // One that is named is that of the set in any case.
     #expect(try tools("deep") == ["grep-amd64-1-2"])
-    #expect(graph.order.count == definitions.count)
+    #expect(made.order.count == definitions.count)
   }
 
   @Test func `whatever the set, its tools are in no circle`() throws {
     let tools = BuildDependency.toolchain.filter(\.isRequired).map(\.name)
-    var random = SplitMix(7)
+    var random = SplitMix(state: 7)
     for _ in 0..<50 {
       var definitions: [String: String] = [:]
       let names = (tools + (0..<12).map { "p\($0)" }).filter { _ in random.next() % 4 > 0 }
@@ -110,8 +110,8 @@ private func graph(
         let named = names[..<index].filter { _ in random.next() % 6 == 0 }.map { "dep: \"\($0)\"" }
         definitions[name] = "version: \"1-2\" \(random.next() % 5 > 0 ? "cbuilder: {} " : "")\(named.joined(separator: " "))"
       }
-      let graph = try graph(definitions, store: tools.map { "\($0)-amd64-1-1" }, .init(breaksImpliedCircles: true))
-      #expect(graph.order.count == names.count)
+      let made = try graph(definitions, store: tools.map { "\($0)-amd64-1-1" }, .init(breaksImpliedCircles: true))
+      #expect(made.order.count == names.count)
     }
   }
 

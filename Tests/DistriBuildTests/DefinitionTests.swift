@@ -68,6 +68,14 @@ private func corpus() throws -> [(String, [UInt8])] {
 }
 
 @Suite struct DefinitionTests {
+  @Test func `the rules of real definitions are expressions that are known`() throws {
+    for (name, bytes) in try corpus() {
+      let pull = try DefinitionFile(bytes: bytes, path: FilePath(name), name: name).definition.pull
+      let expressions = pull.map { [$0.releaseRegularExpression] + $0.replacements.map(\.expression) } ?? []
+      for text in expressions { #expect(throws: Never.self, "\(name): \(text)") { try RegularExpression(text) } }
+    }
+  }
+
   @Test func `every field of a definition is read`() throws {
     let definition = try parse(completeDefinition)
     #expect(definition.source == "https://example.org/sample-1.2.tar.gz")

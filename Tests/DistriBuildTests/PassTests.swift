@@ -190,8 +190,9 @@ extension PackageTree {
 
   @Test func `a first definition parses`() throws {
     for builder in ["cbuilder", nil] {
-      let text = UpstreamArchive.definition(source: "https://x/a\"b.tar", hash: "00", version: "1-1", builder: builder)
-      let definition = try parse(text)
+      var draft = DefinitionDraft(package: "a", version: "1", source: "https://x/a\"b.tar", hash: "00")
+      draft.builder = builder
+      let definition = try parse(draft.text(revision: 1))
       #expect(definition.source == "https://x/a\"b.tar" && definition.hash == "00" && definition.version == "1-1")
       #expect((definition.builder == nil) == (builder == nil))
     }

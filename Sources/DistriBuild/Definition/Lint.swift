@@ -53,6 +53,7 @@ public struct Lint: Sendable {
     checkSource(file.definition, &findings)
     checkFiles(file, &findings)
     checkNeeds(file.definition, &findings)
+    checkPull(file, &findings)
     checkParts(file.definition, &findings)
     return findings.sorted
   }
@@ -103,6 +104,14 @@ public struct Lint: Sendable {
     for (field, names) in [("dep", definition.dependencies), ("runtime_dep", definition.runtimeDependencies)] {
       let repeated = Dictionary(grouping: names) { $0 }.filter { $0.value.count > 1 }.keys.sorted()
       for name in repeated { findings.add(.warning, at: field, value: name, "\(name) is named twice") }
+    }
+  }
+
+  private func checkPull(_ file: DefinitionFile, _ findings: inout Findings) {
+    do throws(BuildError) {
+      _ = try PullRules(file)
+    } catch {
+      findings.add(error)
     }
   }
 

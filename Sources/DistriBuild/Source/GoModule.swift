@@ -42,7 +42,8 @@ public struct GoModule: Sendable, Hashable {
       }
   }
 
-  private static func escaped(_ text: String) -> String {
+  /// As module proxies write a path or version: a capital is `!` and the small letter.
+  static func escaped(_ text: String) -> String {
     text.map { $0.isUppercase ? "!\($0.lowercased())" : String($0) }.joined()
   }
 }

@@ -78,18 +78,4 @@ public struct UpstreamArchive: Sendable, Hashable {
     ("configure", "cbuilder"), ("meson.build", "mesonbuilder"), ("CMakeLists.txt", "cmakebuilder"), ("Makefile.PL", "perlbuilder"),
     ("pyproject.toml", "pythonbuilder"), ("setup.py", "pythonbuilder"), ("go.mod", "gobuilder"),
   ]
-
-  /// The text of a first definition.
-  public static func definition(source: String, hash: String, version: String, builder: String?) -> String {
-    """
-    source: \(textLiteral(source))
-    hash: \(textLiteral(hash))
-    version: \(textLiteral(version))
-
-    \(builder.map { "\($0): {}" } ?? "# Nothing in the source tells how it is built: name a builder or give build_step entries.")
-
-    # build dependencies:
-
-    """
-  }
 }

@@ -10,9 +10,19 @@ extension Transport {
   /// - Parameter maximumByteCount: decoded bytes.
   /// - Throws: as ``download(_:into:)``.
   public func bytes(of url: String, maximumByteCount: UInt64, timeLimit: Duration? = nil) async throws -> [UInt8] {
+    try await page(of: url, maximumByteCount: maximumByteCount, timeLimit: timeLimit).bytes
+  }
+
+  /// The same, with where it came from in the end: links of a page are relative to that.
+  ///
+  /// - Throws: as ``download(_:into:)``.
+  public func page(
+    of url: String, maximumByteCount: UInt64, timeLimit: Duration? = nil
+  ) async throws -> (url: String, bytes: [UInt8]) {
     let sink = BufferSink()
-    try await download(TransferRequest(url: url, maximumByteCount: maximumByteCount, timeLimit: timeLimit), into: sink)
-    return sink.bytes
+    let response = try await download(
+      TransferRequest(url: url, maximumByteCount: maximumByteCount, timeLimit: timeLimit), into: sink)
+    return (response.url, sink.bytes)
   }
 
   /// Brings a file to a path: it is there whole and, where a digest is given, verified, or not at all.

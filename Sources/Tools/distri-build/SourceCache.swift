@@ -40,9 +40,11 @@ struct SourceCache: SourceFetcher {
   }
 
   /// Brings the source over the network into the directory: whole, or not at all.
-  func download(_ source: SourceReference) async throws -> FilePath {
+  ///
+  /// - Parameter location: where it comes from, unless its URL says so.
+  func download(_ source: SourceReference, from location: String? = nil) async throws -> FilePath {
     guard let name = try Self.names(of: source).first else { throw BuildError.source(source.url, reason: "names no file") }
-    guard let scheme = source.scheme else {
+    guard source.scheme != nil || location != nil else {
       throw BuildError.source(source.url, reason: "is neither beside its definition nor in \(directory) (see --sources)")
     }
     let file = directory.pushing(FilePath(name))
@@ -52,7 +54,7 @@ struct SourceCache: SourceFetcher {
     let hash = source.hash.isEmpty ? nil : Self.bytes(ofHex: source.hash)
     var options = CurlTransport.Options()
     options.usesProxyOfEnvironment = true
-    let url = scheme == GoModule.scheme ? try moduleURL(name, of: source) : source.url
+    let url = source.scheme == GoModule.scheme ? try moduleURL(name, of: source) : location ?? source.url
     try await StandardTransport(options: options)
       .download(url, to: file, sha256: hash, subject: source.url, maximumByteCount: 8 << 30)
     return file

@@ -20,7 +20,23 @@ import SystemPackage
   private var ended = false
 
   /// - Parameter range: where the archive lies in the file, in bytes.
-  init(file: OwnedDescriptor, range: Range<UInt64>, path: FilePath) throws(StoreError) {
+  convenience init(file: OwnedDescriptor, range: Range<UInt64>, path: FilePath) throws(StoreError) {
+    // One by one: «all» would include filters that start programs of the host.
+    try unsafe self.init(
+      ArchiveInput(.file(file), range: range), path: path,
+      formats: [
+        archive_read_support_format_tar, archive_read_support_format_zip, archive_read_support_format_cpio,
+        archive_read_support_format_ar,
+      ])
+  }
+
+  /// Takes compressed bytes for an archive of one entry.
+  convenience init(compressed bytes: [UInt8], path: FilePath) throws(StoreError) {
+    try unsafe self.init(
+      ArchiveInput(.bytes(bytes), range: 0..<UInt64(bytes.count)), path: path, formats: [archive_read_support_format_raw])
+  }
+
+  private init(_ input: ArchiveInput, path: FilePath, formats: [(OpaquePointer?) -> Int32]) throws(StoreError) {
     guard let archive = unsafe archive_read_new() else { throw .system(operation: "open archive", path: path, .noMemory) }
     guard let entry = unsafe archive_entry_new() else {
       unsafe archive_read_free(archive)
@@ -29,14 +45,13 @@ import SystemPackage
     unsafe self.archive = archive
     unsafe self.entry = entry
     self.path = path
-    input = ArchiveInput(file: file, range: range)
-    // One by one: «all» would include filters that start programs of the host.
-    let kinds: [(OpaquePointer?) -> Int32] = unsafe [
-      archive_read_support_filter_bzip2, archive_read_support_filter_compress, archive_read_support_filter_gzip,
-      archive_read_support_filter_lz4, archive_read_support_filter_lzip, archive_read_support_filter_lzma,
-      archive_read_support_filter_xz, archive_read_support_filter_zstd, archive_read_support_format_tar,
-      archive_read_support_format_zip, archive_read_support_format_cpio, archive_read_support_format_ar,
-    ]
+    self.input = input
+    let kinds: [(OpaquePointer?) -> Int32] =
+      unsafe [
+        archive_read_support_filter_bzip2, archive_read_support_filter_compress, archive_read_support_filter_gzip,
+        archive_read_support_filter_lz4, archive_read_support_filter_lzip, archive_read_support_filter_lzma,
+        archive_read_support_filter_xz, archive_read_support_filter_zstd,
+      ] + formats
     for index in unsafe kinds.indices { try check(unsafe kinds[index](archive)) }
     try setCallbacks()
     try check(unsafe archive_read_open1(archive))
@@ -105,6 +120,20 @@ import SystemPackage
     while position == byteCount, unsafe block.isEmpty, !ended { try nextBlock(byteCount: byteCount) }
   }
 
+  /// All contents of an entry that does not say its size.
+  ///
+  /// - Throws: ``StoreError/invalidArchive(_:entry:reason:)`` for more than the limit.
+  func remainingContents(limit: Int) throws(StoreError) -> [UInt8] {
+    var result: [UInt8] = []
+    while !ended {
+      try nextBlock(byteCount: UInt64(limit))
+      unsafe result.append(contentsOf: block)
+      position = blockOffset + UInt64(unsafe block.count)
+      unsafe block = UnsafeRawBufferPointer(start: nil, count: 0)
+    }
+    return result
+  }
+
   private func nextBlock(byteCount: UInt64) throws(StoreError) {
     var start: UnsafeRawPointer?
     var count = 0
@@ -116,7 +145,7 @@ import SystemPackage
     }
     try check(result)
     guard let begin = UInt64(exactly: offset), begin >= position, begin <= byteCount, UInt64(count) <= byteCount - begin else {
-      throw failure("its contents are longer than the \(byteCount) bytes announced")
+      throw failure("its contents are longer than the \(byteCount) bytes announced or allowed")
     }
     unsafe block = UnsafeRawBufferPointer(start: start, count: count)
     blockOffset = begin
@@ -179,17 +208,22 @@ extension ArchiveReader {
 /// Made once and only read afterwards: a locale object may be used by all threads.
 nonisolated(unsafe) private let utf8Locale = unsafe carchive_utf8_locale()
 
-/// What libarchive's callbacks read: a range of a file.
+/// What libarchive's callbacks read: a range of a file, or bytes.
 @safe private final class ArchiveInput {
-  private let file: OwnedDescriptor
+  enum Origin {
+    case file(OwnedDescriptor)
+    case bytes([UInt8])
+  }
+
+  private let origin: Origin
   private let range: Range<UInt64>
   private var position: UInt64
   private let buffer = TransferBuffer(byteCount: 256 << 10)
   /// Why the last read failed; libarchive's own message would not say.
   private(set) var failure: Errno?
 
-  init(file: OwnedDescriptor, range: Range<UInt64>) {
-    self.file = file
+  init(_ origin: Origin, range: Range<UInt64>) {
+    self.origin = origin
     self.range = range
     position = range.lowerBound
   }
@@ -197,7 +231,11 @@ nonisolated(unsafe) private let utf8Locale = unsafe carchive_utf8_locale()
   func read(_ result: UnsafeMutablePointer<UnsafeRawPointer?>) -> Int {
     do {
       try buffer.fill { output throws(Errno) in
-        _ = try file.descriptor.readAppending(at: position, limit: range.upperBound - position, to: &output)
+        switch origin {
+        case .file(let file): _ = try file.descriptor.readAppending(at: position, limit: range.upperBound - position, to: &output)
+        case .bytes(let bytes):
+          for byte in bytes[Int(position)...].prefix(output.freeCapacity) { unsafe output.append(byte, as: UInt8.self) }
+        }
       }
     } catch {
       failure = error

@@ -56,6 +56,28 @@ func writeSeeds(of target: String, to folder: String) throws {
         [5, 0, 8, 0, 0, 0, 0, 0, 1, 1, 1, 0, 14, 2, 1, 1, 1, 8, 1] + texts(["/src"]) + [2, 1, 8, 2, 11, 1] + texts(["main.c"]) + [0]
       ),
       folder + "/5")
+  case "regular-expression":
+    try write(Array("NSS_([0-9]+_[0-9]+(?:_[0-9]+)?)_RTM\nNSS_3_51_1_RTM NSS_3_52_RTM".utf8), folder + "/groups")
+    try write(Array("(?i)\\b[[:alpha:]^-]{2,3}?|\\Qa.b\\E*$|(?P<x>\\d+)\n12 abc a.bb".utf8), folder + "/syntax")
+  case "upstream-index":
+    try write(Array("module a\nrequire b.org/x v1.2.3 // indirect\nrequire (\n\tc.org/y v2.0.0\n)\n".utf8), folder + "/go.mod")
+    try write(Array("File: x\n\nA::B 1.2 A/AB/ABC/A-B-1.2.tar.gz\n".utf8), folder + "/cpan")
+    try write(
+      Array(
+        "Package: a\nVersion: 1:2~rc1-3\nDirectory: pool\nChecksums-Sha256:\n 00 5 a_2.orig.tar.xz\n\nPackage: a\nVersion: 1\nFilename: x\n"
+          .utf8),
+      folder + "/debian")
+    try write(Array("Name: a\nLicense: MIT\nRequires-Dist: b (>=1) ; x\n\nbody".utf8), folder + "/PKG-INFO")
+    try write(
+      Array(
+        #"{"files": [{"filename": "a-1.zip", "url": "x/a-1.zip", "hashes": {"sha256": "00"}, "yanked": "\u00e9"}], "license": ["mit"]}"#
+          .utf8),
+      folder + "/json")
+  case "release-page":
+    try write(
+      Array("<a href=\"nano-8.0.tar.xz#sha256=00\" data-yanked>nano-7.3.tar.gz</a><!-- nano-7.2.1.tar.xz -->&#x41;".utf8),
+      folder + "/links")
+    try write(Array(#"{"files": [{"filename": "nano-8.0.tar.xz", "url": "/x/nano-8.0.tar.xz"}]}"#.utf8), folder + "/json")
   default: break
   }
 }

@@ -50,6 +50,18 @@ let targets: [String: Target] = [
     try? walkArchives(bytes(data, size))
     return 0
   },
+  "regular-expression": { data, size in
+    matchExpression(bytes(data, size))
+    return 0
+  },
+  "upstream-index": { data, size in
+    readIndexes(bytes(data, size))
+    return 0
+  },
+  "release-page": { data, size in
+    lookForRelease(on: bytes(data, size))
+    return 0
+  },
 ]
 
 private func bytes(_ data: UnsafePointer<UInt8>?, _ size: Int) -> [UInt8] {

@@ -5,16 +5,22 @@ import Glibc
 import Synchronization
 
 /// A server on the loopback device that answers as the test says, bytes as given, right or wrong.
-final class ScriptedServer: Sendable {
-  struct Request: Sendable {
-    var method: Substring
-    var path: String
-    var head: String
+public final class ScriptedServer: Sendable {
+  /// A request.
+  public struct Request: Sendable {
+    /// Such as GET.
+    public var method: Substring
+    /// With its query.
+    public var path: String
+    /// All up to the body.
+    public var head: String
     /// How many requests for this path came before.
-    var previous: Int
+    public var previous: Int
   }
 
-  enum Step: Sendable {
+  /// A part of an answer.
+  public enum Step: Sendable {
+    /// Sends the bytes.
     case send([UInt8])
     /// Sends the bytes again and again until the client goes away.
     case repeating([UInt8])
@@ -22,6 +28,7 @@ final class ScriptedServer: Sendable {
     case hang
     /// Waits until the gate opens.
     case wait(Latch)
+    /// Ends the connection.
     case close
   }
 
@@ -35,9 +42,11 @@ final class ScriptedServer: Sendable {
   private let listener: Int32
   private let state = Mutex(State())
   private let answer: @Sendable (Request) -> [Step]
-  let port: UInt16
+  /// Where it listens.
+  public let port: UInt16
 
-  init(_ answer: @escaping @Sendable (Request) -> [Step]) throws {
+  /// Listens, and asks for what to answer.
+  public init(_ answer: @escaping @Sendable (Request) -> [Step]) throws {
     self.answer = answer
     listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
     var address = sockaddr_in()
@@ -56,16 +65,17 @@ final class ScriptedServer: Sendable {
 
   struct Unavailable: Error {}
 
-  var root: String { "http://127.0.0.1:\(port)" }
+  /// The address of its root, without a slash at the end.
+  public var root: String { "http://127.0.0.1:\(port)" }
 
   /// The most connections that were open at the same time.
-  var mostConnections: Int { state.withLock { $0.mostConnections } }
+  public var mostConnections: Int { state.withLock { $0.mostConnections } }
 
   /// How many requests came for the path.
-  func count(_ path: String) -> Int { state.withLock { $0.counts[path, default: 0] } }
+  public func count(_ path: String) -> Int { state.withLock { $0.counts[path, default: 0] } }
 
   /// Ends the accepting thread; connections end when their clients do.
-  func stop() {
+  public func stop() {
     state.withLock { $0.isStopped = true }
     shutdown(listener, Int32(SHUT_RDWR))
   }
@@ -136,23 +146,26 @@ final class ScriptedServer: Sendable {
 
 extension [ScriptedServer.Step] {
   /// A whole, honest answer.
-  static func ok(_ body: [UInt8], headers: String = "") -> Self {
+  public static func ok(_ body: [UInt8], headers: String = "") -> Self {
     head("200 OK", headers: "Content-Length: \(body.count)\r\n" + headers) + [.send(body)]
   }
 
-  static func status(_ line: String, headers: String = "") -> Self { head(line, headers: "Content-Length: 0\r\n" + headers) }
+  /// An answer without body.
+  public static func status(_ line: String, headers: String = "") -> Self { head(line, headers: "Content-Length: 0\r\n" + headers) }
 
-  static func head(_ line: String, headers: String) -> Self {
+  /// The start of an answer.
+  public static func head(_ line: String, headers: String) -> Self {
     let head: [UInt8] = Array<UInt8>("HTTP/1.1 \(line)\r\n\(headers)\r\n".utf8)
     return [.send(head)]
   }
 }
 
 /// Opens once; blocks threads, not tasks.
-final class Latch: Sendable {
+public final class Latch: Sendable {
   private let ends: (read: Int32, write: Int32)
 
-  init() {
+  /// Closed.
+  public init() {
     var ends: [Int32] = [0, 0]
     pipe(&ends)
     self.ends = (ends[0], ends[1])
@@ -163,9 +176,11 @@ final class Latch: Sendable {
     close(ends.write)
   }
 
-  func open() { _ = write(ends.write, [1], 1) }
+  /// Lets all through.
+  public func open() { _ = write(ends.write, [1], 1) }
 
-  func wait() {
+  /// Returns when it is open.
+  public func wait() {
     var ready = pollfd(fd: ends.read, events: Int16(POLLIN), revents: 0)
     poll(&ready, 1, -1)
   }
