@@ -77,8 +77,7 @@ import Testing
     walk(try PackageFileSystem(store: store.local))
     // A selection that begins with the forged view of one.
     let only = [try PackageID(parsing: "sample-amd64-1-1")]
-    SelectionViews(try store.local, ExchangeSource.packages).keep(
-      try PackageFileSystem(store: store.local, only: only).view, .init())
+    _ = try PackageFileSystem(store: store.local, only: only)
     for name in try FileManager.default.contentsOfDirectory(atPath: folder.string) where name.hasPrefix("view-") {
       try forge(folder.appending(name), ViewFile.format, &random)
     }

@@ -52,7 +52,6 @@ import Testing
       all.append(try PackageID(parsing: name))
     }
     let own = try PackageID(parsing: "own-amd64-1-1")
-    let sources = ExchangeSource.packages
     for _ in 0..<12 {
       let only = all.filter { _ in random.next() % 3 > 0 } + [own]
       let first = try PackageFileSystem(store: store.local, only: only, reserving: own)
@@ -60,14 +59,11 @@ import Testing
       #expect(try contents(first) == contents(second))
       #expect(first.view.packages == second.view.packages)
       #expect(first.conflicts == second.conflicts)
-      // As the view itself does soon.
-      let kept = try PackageFileSystem(store: store.local, only: only.filter { $0 != own })
-      SelectionViews(try store.local, sources).keep(kept.view, .init())
     }
     #expect(!slots(store).isEmpty && slots(store).count <= Int(SelectionViews.count) + 1)
     // An image that was replaced is shown as it is now, and one that has gone is missed.
     let last = try #require(all.last)
-    SelectionViews(try store.local, sources).keep(try PackageFileSystem(store: store.local, only: all).view, .init())
+    _ = try PackageFileSystem(store: store.local, only: all)
     try store.remove(last.description)
     #expect(throws: StoreError.notFound(last.description)) { try PackageFileSystem(store: store.local, only: all) }
     try FileManager.default.removeItem(atPath: store.file("tree-\(last)").string)
@@ -83,7 +79,7 @@ import Testing
     let views = SelectionViews(try store.local, ExchangeSource.packages)
     #expect(views.nearest(to: Set(all)) == nil)
     for few in [all[0..<4], all[1..<6]] {
-      views.keep(try PackageFileSystem(store: store.local, only: Array(few)).view, .init())
+      _ = try PackageFileSystem(store: store.local, only: Array(few))
     }
     func nearest(_ packages: ArraySlice<PackageID>) -> [String]? {
       views.nearest(to: Set(packages))?.view().shown.map(\.description)

@@ -80,9 +80,7 @@ public final class PackageFileSystem: LiveFileSystem {
         after: start.view, &start.numbering, looking: .atAll, at: isFirst ? nil : SystemCalls.now, isInherited: start.isInherited)
       if start.isInherited { start.unreported += result.changes }
       if keeper == nil, selection.only != nil, !result.view.changed.isEmpty {
-        // Not waited for: it is for others.
-        saver.schedule(after: 0) { [sources = self.sources] in SelectionViews(store, sources).keep(result.view, result.fingerprint)
-        }
+        SelectionViews(store, self.sources).keep(result.view, result.fingerprint)
       }
       start.view = update.withReserved(result.view, &start.numbering)
       start.fingerprint = result.fingerprint
