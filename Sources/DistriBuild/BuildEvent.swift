@@ -33,7 +33,7 @@ extension BuildEvent: CustomStringConvertible {
     case .began(let what): what
     case .finished(let what, let duration):
       "\(Self.firstLine(what)) done in \(Self.seconds(duration))"
-    case .usedMemory(let count): "the largest process of the steps had \((count + 1 << 20 - 1) >> 20) MiB"
+    case .usedMemory(let count): "the largest process of the steps had \((count + (1 << 20) - 1) >> 20) MiB"
     case .ignored(let paths):
       "installed outside of the package and left out: \(paths.joined(separator: ", "))"
     case .cleaned(let changes):

@@ -83,7 +83,7 @@ private func graph(
       "bash": "version: \"1-2\" cbuilder: {} dep: \"readline\"", "readline": "cbuilder: {} dep: \"ncurses\"",
       "ncurses": "cbuilder: {}",
       "grep": "version: \"1-2\" cbuilder: {} dep: \"pcre\"", "pcre": "cbuilder: {}", "app": "cbuilder: {}",
-      "deep": "version: \"1-2\" dep: \"grep\"",
+      "deep": "version: \"1-2\" dep: \"grep\"", "strace": "version: \"1-2\" cbuilder: {}",
     ]
     #expect(throws: BuildError.self) { try graph(definitions, store: store) }
     let made = try graph(definitions, store: store, .init(breaksImpliedCircles: true))
@@ -94,6 +94,8 @@ private func graph(
     for name in ["bash", "readline", "ncurses"] { #expect(try tools(name) == ["bash-amd64-1-1", "grep-amd64-1-1"]) }
     for name in ["grep", "pcre"] { #expect(try tools(name) == ["bash-amd64-1-2", "grep-amd64-1-1"]) }
     #expect(try tools("app") == ["bash-amd64-1-2", "grep-amd64-1-2"])
+    // A convenience is nothing to wait for.
+    #expect(try made.nodes[#require(made.index(of: "app"))].needs.allSatisfy { $0.name != "strace" })
     // One that is named is that of the set in any case.
     #expect(try tools("deep") == ["grep-amd64-1-2"])
     #expect(made.order.count == definitions.count)

@@ -172,7 +172,7 @@ private struct Resolution {
         guard let maker = find(need.name, for: index)?.node else { continue }
         if !isImplied {
           edges[index].insert(maker)
-        } else {
+        } else if need.isRequired {
           if users[maker] == nil { tools.append(maker) }
           users[maker, default: []].append(index)
         }
@@ -199,7 +199,9 @@ private struct Resolution {
   func needs(of index: Int) throws -> [BuildGraph.Need] {
     var result: [BuildGraph.Need] = []
     for (need, isImplied) in requests(of: index) {
-      if let found = find(need.name, for: index, isImplied: isImplied) {
+      // What is only a convenience is nothing to wait for.
+      let isOptional = isImplied && !need.isRequired && bootstrap.breaksImpliedCircles
+      if let found = find(need.name, for: index, isImplied: isImplied, isOlder: isOptional) {
         result.append(found)
       } else if need.isRequired {
         throw BuildError.missingDependency(need.name, of: nodes[index].name)
@@ -208,11 +210,11 @@ private struct Resolution {
     return result
   }
 
-  private func find(_ name: String, for index: Int, isImplied: Bool = false) -> BuildGraph.Need? {
+  private func find(_ name: String, for index: Int, isImplied: Bool = false, isOlder: Bool = false) -> BuildGraph.Need? {
     guard let query = try? PackageQuery(parsing: name) else { return nil }
     let key = "\(query.name)-\(query.architecture ?? architecture)"
     // A definition that needs its own package takes an older one.
-    if let maker = makers[key], maker.node != index, query.exact.map({ $0 == maker.package }) ?? true,
+    if let maker = makers[key], !isOlder, maker.node != index, query.exact.map({ $0 == maker.package }) ?? true,
       !bootstrap.packages.contains(query.name), !(isImplied && builtWithOlder[maker.node]?.contains(index) == true)
     {
       return BuildGraph.Need(name: name, package: maker.package, node: maker.node)
