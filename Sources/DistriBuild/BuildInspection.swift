@@ -72,8 +72,9 @@ extension Builder {
     } catch {
       throw file.error(at: "version", "\(error)")
     }
-    let dependencies = try await DependencyResolution(definition, for: architecture, in: store).buildDependencies()
-    let contents = try await PackageSet(dependencies, in: store)
+    let resolution = try await DependencyResolution(definition, for: architecture, in: store, choices: choices)
+    let dependencies = try await resolution.buildDependencies()
+    let contents = try await PackageSet(dependencies, named: Set(resolution.inputs()), in: store)
     // Not where builds happen: one that failed keeps its files there.
     let workspace = try await Workspace(for: file, package: package, below: work.appending("env"), jobs: jobs)
     report(.started(package, dependencies: dependencies, log: workspace.log))
@@ -85,7 +86,7 @@ extension Builder {
           definition, layout: workspace.layout, dependencies: dependencies, contents: contents, view: view, sourceDate: sourceDate
         ).plan()
         plan.sandbox.limits = limits
-        try await Execution(plan: plan, sandbox: sandbox, log: workspace.log, report: report).applyPatches(definition.patches)
+        try await Execution(plan: plan, sandbox: sandbox, log: workspace.log, report: report).prepare(patches: definition.patches)
         return try await body(BuildStop(stage: .beforeSteps, failure: nil, plan: plan, sandbox: sandbox))
       }
       try await onThread { try workspace.remove() }

@@ -62,7 +62,7 @@ public struct Builder: Sendable {
     let resolution = try await DependencyResolution(definition, for: architecture, in: store, choices: choices)
     let dependencies = try await resolution.buildDependencies()
     let digest = try await InputDigest(definition: file, resolution: resolution, store: store)
-    let contents = try await PackageSet(dependencies, in: store)
+    let contents = try await PackageSet(dependencies, named: Set(resolution.inputs()), in: store)
     let workspace = try await Workspace(for: file, package: package, below: work, jobs: jobs)
     report(.started(package, dependencies: dependencies, log: workspace.log))
 
@@ -73,7 +73,7 @@ public struct Builder: Sendable {
       ).plan()
       plan.sandbox.limits = limits
       let execution = Execution(plan: plan, sandbox: sandbox, log: workspace.log, report: report, inspection: inspection)
-      try await execution.applyPatches(definition.patches)
+      try await execution.prepare(patches: definition.patches)
       let source = definition.hasWritableSource ? workspace.layout.source : nil
       let original = try await onThread { try source.map(SourcePackage.paths(in:)) }
       try await execution.runSteps()

@@ -16,11 +16,12 @@ struct Execution: Sendable {
   /// How many lines of a failed step's output the error carries.
   static let tailLineCount = 24
 
-  /// Applies patches of the definition's directory to the source.
+  /// Links the libraries that steps find, and applies patches of the definition's directory to the source.
   ///
   /// - Throws: ``BuildError/stepFailed(step:_:log:tail:)``; ``BuildError/sandbox(operation:_:)``; what an inspection throws.
-  func applyPatches(_ patches: [String]) async throws {
+  func prepare(patches: [String]) async throws {
     try startLog()
+    for (name, library) in plan.libraries { try plan.layout.libraries.appending(name.description).makeLink(to: library.inView) }
     guard !patches.isEmpty else { return }
     var plan = plan.sandbox
     let inside: FilePath = "/usr/src/definition"
@@ -42,7 +43,7 @@ struct Execution: Sendable {
 
   /// Runs the steps of the plan.
   ///
-  /// - Throws: as ``applyPatches(_:)``, and what an inspection throws.
+  /// - Throws: as ``prepare(patches:)``, and what an inspection throws.
   func runSteps() async throws {
     try await inspection?.reach(.beforeSteps, plan, sandbox)
     do {

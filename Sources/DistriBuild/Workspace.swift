@@ -30,7 +30,7 @@ struct Workspace: Sendable {
     guard unsafe directory.withPlatformString({ unsafe chmod($0, 0o700) }) == 0 else {
       throw BuildError.system(operation: "chmod", path: directory, Errno(rawValue: errno))
     }
-    for path in [layout.source, layout.build, layout.installed.appending("out")] { try path.makeDirectories() }
+    for path in [layout.source, layout.build, layout.libraries, layout.installed.appending("out")] { try path.makeDirectories() }
     // Some packages install into the exchange directories by name.
     for name in ["lib", "share"] {
       try layout.installed.appending("out").appending(name).makeDirectories()

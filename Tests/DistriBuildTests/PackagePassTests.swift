@@ -97,6 +97,27 @@ private struct Sketch {
     #expect(farm.runtimeDependencies == [dep.id])
   }
 
+  @Test func `a library of a package that was asked for goes before one that came along`() throws {
+    let directory = try TemporaryDirectory()
+    var own = try Sketch("own-amd64-1-1")
+    try own.compile("scratch/libdep.so.1", ["-Wl,-soname,libdep.so.1"], in: directory.path)
+    try FileManager.default.moveItem(
+      atPath: directory.path.appending("scratch_libdep.so.1").string, toPath: directory.path.appending("libdep.so.1").string)
+    own.tree.remove(try TreePath(parsing: "scratch"))
+    try own.compile("out/bin/program", ["-l:libdep.so.1"], in: directory.path)
+    for named in ["a-amd64-1-1", "b-amd64-1-1", "b-amd64-1-2"] {
+      for order in [["a-amd64-1-1", "b-amd64-1-1", "b-amd64-1-2"], ["b-amd64-1-2", "b-amd64-1-1", "a-amd64-1-1"]] {
+        var others = PackageSet()
+        for package in order {
+          let other = try Sketch(package, ["out/lib/libdep.so.1": ""])
+          try others.insert(other.id, other.tree, isNamed: package == named)
+        }
+        #expect(try links(of: own, others) == ["libdep.so.1": "/ro/\(named)/out/lib/libdep.so.1"])
+        #expect(others.packages.first?.description == named)
+      }
+    }
+  }
+
   @Test func `two libraries of one name go to the files that mean them`() throws {
     let directory = try TemporaryDirectory()
     var own = try Sketch("own-amd64-1-1")

@@ -9,7 +9,7 @@
 set -euo pipefail
 bin=$(realpath "$1") store=$(realpath "$2") sources=$(realpath "$3") rounds=${4:-5}
 shift $(($# < 4 ? $# : 4))
-[ $# -gt 0 ] || set -- hello patch sed
+[ $# -gt 0 ] || set -- hello gzip m4
 definitions=$(realpath "$(dirname "$0")/../../Examples/definitions")
 work=$(mktemp -d -p "${DISTRI_BENCH:-/var/tmp}")
 trap 'rm -rf "$work"' EXIT
@@ -32,7 +32,8 @@ sandboxed() { # PACKAGE
   # Indexes are there, as on any machine that has built something.
   if [ -d "$work/index" ]; then cp -a "$work/index" "$work/store/.index"; fi
   start=$(now)
-  "$bin/distri-build" build --definitions "$definitions" --store "$work/store" --sources "$sources" --work "$work/work" --jobs "$jobs" "$1" >"$work/out" 2>"$work/log"
+  "$bin/distri-build" build --definitions "$definitions" --store "$work/store" --sources "$sources" --work "$work/work" --jobs "$jobs" "$1" >"$work/out" 2>"$work/log" ||
+    return 1
   end=$(now)
   rm -rf "$work/index" && cp -a "$work/store/.index" "$work/index"
   # «<step> done in 12.34s» or «2m05s».

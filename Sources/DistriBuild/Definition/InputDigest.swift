@@ -13,7 +13,7 @@ import SystemPackage
 /// Format: `docs/formats.md`, «Input digest».
 public struct InputDigest: Sendable, Hashable, CustomStringConvertible {
   /// Raised whenever the builder makes something else of the same inputs.
-  public static let builderVersion = 1
+  public static let builderVersion = 2
 
   /// `sha256-` and 64 hexadecimal digits: what metadata have as `input_digest`.
   public let text: String

@@ -60,6 +60,15 @@ public enum PackageLayout {
     }
   }
 
+  /// The same for an architecture's own programs.
+  static func libraryDirectories(of architecture: Architecture) -> [TreePath] {
+    switch architecture {
+    case .amd64: libraryDirectories(machine: 62, is64Bit: true)
+    case .i686: libraryDirectories(machine: 3, is64Bit: false)
+    case .arm64: libraryDirectories(machine: 183, is64Bit: true)
+    }
+  }
+
   /// All of them.
   static let allLibraryDirectories = [
     "out/lib", "out/lib64", "out/lib32", "out/libx32", "out/lib/x86_64-linux-gnu", "out/lib/i386-linux-gnu",

@@ -5,8 +5,8 @@ import DistriStore
 
 /// The variables that lead compilers and programs to the dependencies of a build.
 ///
-/// Directories are looked for in the usual places and, for packages imported from Debian, in those of its multiarch layout. Lower names
-/// come first, of a package's versions the newest; what is empty or absent is left out.
+/// Directories are looked for in the usual places and, for packages imported from Debian, in those of its multiarch layout. What
+/// was asked for comes first, then lower names, of a package's versions the newest; what is empty or absent is left out.
 struct BuildEnvironment {
   let dependencies: PackageSet
   let architecture: Architecture
@@ -39,7 +39,7 @@ struct BuildEnvironment {
       "PKG_CONFIG_PATH": try directories(libraries.map { $0 + "/pkgconfig" } + ["out/share/pkgconfig"]),
       // The C library's headers are the compiler's own system headers: C++ finds them by include_next.
       "CPATH": try directories(includes) { $0.name != "glibc" },
-      "LIBRARY_PATH": try directories(libraries), "LD_LIBRARY_PATH": try directories(libraries),
+      "LIBRARY_PATH": try directories(libraries), "LD_LIBRARY_PATH": layout.insideLibraries.string,
       "PERL5LIB": try directories(["out/lib/perl5", "out/share/perl5"]), "PYTHONPATH": try pythonModules(),
     ].filter { !$0.value.isEmpty }
     var linkerFlags = ["-Wl,-rpath=\(layout.home.appending("lib"))"]

@@ -16,6 +16,8 @@ public struct BuildLayout: Sendable, Hashable {
   public var build: FilePath
   /// What becomes `DESTDIR`, outside.
   public var destination: FilePath
+  /// Links to the shared libraries of the dependencies, outside.
+  public var libraries: FilePath
   /// Where debug symbols are put, outside; the steps do not see it.
   public var debug: FilePath
   /// Whether the steps run in the source.
@@ -32,6 +34,7 @@ public struct BuildLayout: Sendable, Hashable {
     source = directory.appending("source")
     build = directory.appending("build")
     destination = directory.appending("dest")
+    libraries = directory.appending("lib")
     debug = directory.appending("debug")
     self.buildsInTree = buildsInTree
     self.jobs = jobs
@@ -47,6 +50,11 @@ public struct BuildLayout: Sendable, Hashable {
   public var insideSource: FilePath { FilePath("/usr/src/\(package)") }
   /// Where the steps run in the sandbox.
   public var insideBuild: FilePath { buildsInTree ? insideSource : "/build" }
+  /// `LD_LIBRARY_PATH` in the sandbox.
+  ///
+  /// One directory: the loader asks in each directory of that path for each library of each program that starts, which with a
+  /// directory per dependency takes longer than most programs of a build run.
+  public var insideLibraries: FilePath { "/run/lib" }
   /// What the steps install for `home`, outside.
   public var installed: FilePath { destination.appending("ro").appending(package.description) }
 

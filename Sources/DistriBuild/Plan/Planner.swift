@@ -12,6 +12,8 @@ public struct BuildPlan: Sendable, Hashable, CustomStringConvertible {
   public var dependencies: [PackageID]
   /// The commands, in order.
   public var steps: [[String]]
+  /// What ``BuildLayout/libraries`` links to, by name: the shared libraries of the dependencies, but for those of C libraries.
+  public var libraries: [EntryName: PackageSet.Location]
   /// Packages that the result needs to run because of its builder, by name.
   public var runtimeDependencies: [String]
   /// Where the steps run. The view of the dependencies comes first of its operations.
@@ -78,7 +80,8 @@ public struct Planner {
     return BuildPlan(
       layout: layout, dependencies: dependencies,
       steps: try steps.map { try $0.map { argument throws(BuildError) in try variables.expand(argument) } },
-      runtimeDependencies: system.runtimeDependencies, sandbox: sandbox)
+      libraries: contents.sharedLibraries(of: layout.package.architecture), runtimeDependencies: system.runtimeDependencies,
+      sandbox: sandbox)
   }
 
   private func environment(_ system: SystemPlan) throws -> [String: String] {
@@ -111,6 +114,7 @@ public struct Planner {
       .file(at: "/etc/passwd", contents: Array("root:x:0:0:root:/tmp:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n".utf8)),
       .file(at: "/etc/group", contents: Array("root:x:0:\nnogroup:x:65534:\n".utf8)),
       .file(at: "/etc/hosts", contents: Array("127.0.0.1 localhost\n::1 localhost\n".utf8)),
+      .bind(from: layout.libraries, to: layout.insideLibraries, readOnly: true),
       .bind(from: layout.destination, to: layout.insideDestination),
       .bind(from: layout.source, to: layout.insideSource, readOnly: !definition.hasWritableSource),
     ]
