@@ -135,7 +135,10 @@ struct Hierarchy {
       let group = parent.appending(name)
       if unsafe mkdir(group.string, 0o755) == 0 {
         // The topmost group may have processes and count all the same; elsewhere this fails, and nothing is lost.
-        if isUnified, !group.appending(file).exists { put("+memory +pids", into: parent.appending("cgroup.subtree_control")) }
+        // Each controller by itself: the first version may have the other one, and the kernel takes all of a list or none.
+        if isUnified, !group.appending(file).exists {
+          for name in ControlGroup.Controller.allCases { put("+\(name)", into: parent.appending("cgroup.subtree_control")) }
+        }
         if group.appending(file).exists { return group }
         unsafe rmdir(group.string)
       }
