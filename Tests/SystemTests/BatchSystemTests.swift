@@ -184,4 +184,51 @@ import Testing
       #expect(findings.output.contains(expected), "\(findings.output)")
     }
   }
+
+  @Test func `changes of a source become patches, which the next build and the next change begin with`() async throws {
+    let bench = try await Bench([:])
+    let text = """
+      # What stays: comments, and spaces  at odd  places.
+      source: "./upstream"   # a directory
+      version:   "1-1"
+      dep: "bash" dep: "coreutils" dep: "patch"
+      build_step: {
+        argv: "bash" argv: "-euc"
+        argv: "mkdir -p ${DISTRI_DESTDIR}${DISTRI_PREFIX}/share; cat ${DISTRI_SOURCEDIR}/*.txt > ${DISTRI_DESTDIR}${DISTRI_PREFIX}/share/x"
+      }
+
+      """
+    try FileManager.default.createDirectory(atPath: "\(bench.path)/pkgs/x/upstream", withIntermediateDirectories: true)
+    try Data(text.utf8).write(to: URL(filePath: "\(bench.path)/pkgs/x/build.textproto"))
+    try Data("one\ntwo\nthree\n".utf8).write(to: URL(filePath: "\(bench.path)/pkgs/x/upstream/a.txt"))
+    func change(_ script: String, _ options: [String] = []) async throws -> ToolProcess.Outcome {
+      try await ToolProcess.run(
+        "distri-build", ["patch", "--definitions", "\(bench.path)/pkgs", "x"] + options + ["--", "sh", "-euc", script])
+    }
+    let nothing = try await change("cat a.txt")
+    #expect(nothing.status == 0 && nothing.output == "one\ntwo\nthree\n" && nothing.errors.contains("nothing was changed"))
+    #expect(try await change("sed -i s/one/lost/ a.txt; exit 3").status == 3)
+    #expect(try bench.text("pkgs/x/build.textproto") == text)
+
+    let first = try await change("sed -i s/two/2/ a.txt")
+    #expect(first.output == "\(bench.path)/pkgs/x/x.patch\n", "\(first.errors)")
+    let second = try await change("grep -qx 2 a.txt; echo four > b.txt; rm -f lost", ["--output", "four.patch"])
+    #expect(second.output == "\(bench.path)/pkgs/x/four.patch\n", "\(second.errors)")
+    #expect(try await change("true", ["--output", "four.patch"]).status == 64)
+    // Everything but the new fields is as it was.
+    var rest = try bench.text("pkgs/x/build.textproto")
+    for line in ["cherry_pick: \"four.patch\"\n", "\ncherry_pick: \"x.patch\"\n"] {
+      let range = try #require(rest.firstRange(of: line), "\(rest)")
+      rest.removeSubrange(range)
+    }
+    #expect(rest == text)
+    #expect(try bench.text("pkgs/x/upstream/a.txt") == "one\ntwo\nthree\n")
+
+    let built = try await ToolProcess.run(
+      "distri-build", ["build", "--definitions", "\(bench.path)/pkgs", "--store", "\(bench.path)/store", "x"])
+    #expect(built.status == 0, "\(built.errors)")
+    let file = try await ToolProcess.run(
+      "distri-fuse", ["run", "--store", "\(bench.path)/store", "--", "cat", "/ro/x-amd64-1-1/out/share/x"])
+    #expect(file.output == "one\n2\nthree\nfour\n", "\(file.errors)")
+  }
 }
