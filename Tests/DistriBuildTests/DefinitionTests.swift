@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: The distri authors
 // SPDX-License-Identifier: Apache-2.0
 
-import DistriBuild
+@testable import DistriBuild
 import Foundation
 import SystemPackage
 import Testing
@@ -52,6 +52,9 @@ let completeDefinition = #"""
   writable_sourcedir: true
   in_tree_build: true
   ack_missing_dwarf: "assembler only"
+  license: "MIT"
+  summary: "A sample."
+  homepage: "https://example.org/sample"
   """#
 
 func parse(_ text: String, name: String = "sample") throws -> Definition {
@@ -94,6 +97,11 @@ private func corpus() throws -> [(String, [UInt8])] {
     #expect(definition.extraFiles == ["a.conf"])
     #expect(definition.hasWritableSource && definition.buildsInTree)
     #expect(definition.missingDebugSymbolsReason == "assembler only")
+    #expect(definition.license == "MIT" && definition.summary == "A sample.")
+    #expect(definition.homepage == "https://example.org/sample")
+    let others = MessageSchema<Definition>.build.fields.keys.filter { !completeDefinition.contains("\n\($0)") }
+    // Only one builder may be there.
+    #expect(others.sorted() == ["cmakebuilder", "gobuilder", "gomodbuilder", "mesonbuilder", "perlbuilder", "pythonbuilder"])
   }
 
   @Test func `every instruction, split and pull of a definition is read`() throws {
