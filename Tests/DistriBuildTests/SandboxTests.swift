@@ -232,7 +232,7 @@ func readToEnd(_ fifo: String, whenOpen: () -> Void = {}) throws -> Int {
     plan.identity = SandboxPlan.Identity(userID: 1000, groupID: 1000)
     plan.privileges = .inherited
     plan.environment = ["PATH": "/usr/bin:/bin"]
-    let command = ["/tests", "--testing-library", "swift-testing", "--filter", "SandboxTests"]
+    let command = ["/tests", "--testing-library", "swift-testing", "--no-parallel", "--filter", "SandboxTests"]
     let status = try await NamespaceSandbox().run(command, in: plan, io: .log(file))
     let output = try String(contentsOfFile: log.string, encoding: .utf8)
     #expect(status.isSuccess && output.contains("ordinary users make the same sandboxes"), "\(output)")
