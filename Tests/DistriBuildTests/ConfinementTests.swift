@@ -143,9 +143,13 @@ extension SandboxTests {
       plan.limits = SandboxPlan.Limits(memory: 256 << 20, processes: 100)
       _ = try await shell("sleep 1000 & exit 1", in: plan)
       for hierarchy in Hierarchy.all() {
-        let names = (try? FileManager.default.contentsOfDirectory(atPath: hierarchy.own.string)) ?? []
-        // Other tests may run at the same time, in other processes.
-        #expect(!names.contains { $0.hasPrefix("distri-build-\(getpid())-") })
+        var group = hierarchy.own
+        while group.starts(with: hierarchy.mountPoint) {
+          let names = (try? FileManager.default.contentsOfDirectory(atPath: group.string)) ?? []
+          // Other tests may run at the same time, in other processes.
+          #expect(!names.contains { $0.hasPrefix("distri-build-\(getpid())-") })
+          guard group.removeLastComponent() else { break }
+        }
       }
     }
 

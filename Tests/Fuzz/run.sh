@@ -10,17 +10,23 @@ swift=${1:-swift} seconds=${2:-10}
 $swift build -Xswiftc -sanitize=fuzzer,address --scratch-path .build-fuzz
 export SWIFT_BACKTRACE=enable=no ASAN_OPTIONS=detect_leaks=0
 fuzz=.build-fuzz/debug/fuzz
-log=$(mktemp)
-trap 'rm -f "$log"' EXIT
-for target in $($fuzz --list); do
-  corpus=.build-fuzz/corpus/$target
+export fuzz seconds
+run() { # TARGET
+  local corpus=.build-fuzz/corpus/$1 log
+  log=$(mktemp)
   mkdir -p "$corpus"
-  $fuzz --seed "$target" "$corpus"
-  if ! $fuzz "$target" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=1024 -max_len=65536 \
-    -artifact_prefix=".build-fuzz/$target-" "$corpus" >"$log" 2>&1; then
+  $fuzz --seed "$1" "$corpus"
+  if ! $fuzz "$1" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=1024 -max_len=65536 \
+    -artifact_prefix=".build-fuzz/$1-" "$corpus" >"$log" 2>&1; then
     tail -n 40 "$log" >&2
-    echo "fuzz: $target failed" >&2
-    exit 1
+    echo "fuzz: $1 failed" >&2
+    rm -f "$log"
+    # The others are not worth waiting for.
+    exit 255
   fi
-  echo "fuzz: $target: $(grep -oE 'Done [0-9]+ runs in [0-9]+ second' "$log")s"
-done
+  echo "fuzz: $1: $(grep -oE 'Done [0-9]+ runs in [0-9]+ second' "$log")s"
+  rm -f "$log"
+}
+export -f run
+# One has one thread.
+$fuzz --list | xargs -P "$(nproc)" -I TARGET bash -euo pipefail -c 'run TARGET'

@@ -94,8 +94,7 @@ struct Hierarchy {
 
   /// What is mounted here.
   static func all() -> [Hierarchy] {
-    func text(_ path: FilePath) -> String { String(decoding: (try? path.contents(limit: 1 << 20)) ?? [], as: UTF8.self) }
-    return parse(groups: text("/proc/self/cgroup"), mounts: text("/proc/self/mountinfo"))
+    parse(groups: text("/proc/self/cgroup") ?? "", mounts: text("/proc/self/mountinfo") ?? "")
   }
 
   /// - Parameters:
@@ -134,16 +133,25 @@ struct Hierarchy {
     while true {
       let group = parent.appending(name)
       if unsafe mkdir(group.string, 0o755) == 0 {
-        // The topmost group may have processes and count all the same; elsewhere this fails, and nothing is lost.
         // Each controller by itself: the first version may have the other one, and the kernel takes all of a list or none.
-        if isUnified, !group.appending(file).exists {
+        if isUnified, !group.appending(file).exists, Self.mayCountBelow(parent) {
           for name in ControlGroup.Controller.allCases { put("+\(name)", into: parent.appending("cgroup.subtree_control")) }
         }
-        if group.appending(file).exists { return group }
+        if group.appending(file).exists, !isUnified || Self.text(group.appending("cgroup.type")) == "domain\n" { return group }
         unsafe rmdir(group.string)
       }
       guard isUnified, parent != mountPoint, parent.removeLastComponent() else { return nil }
     }
+  }
+
+  /// Whether a group of the second version may let those below it count: one without processes, or the topmost of all. With processes it
+  /// would take the controllers that can count threads, and then no process could join a group below it.
+  private static func mayCountBelow(_ group: FilePath) -> Bool {
+    !group.appending("cgroup.type").exists || text(group.appending("cgroup.procs")) == ""
+  }
+
+  private static func text(_ path: FilePath) -> String? {
+    (try? path.contents(limit: 1 << 20)).map { String(decoding: $0, as: UTF8.self) }
   }
 
   /// Sets a limit of a group.
