@@ -41,14 +41,12 @@ import Testing
   @Test func `perl works in a copy and needs at run time what it needed to build`() throws {
     let plan = try self.plan("version: \"1-1\" perlbuilder: { extra_makefile_flag: \"A=1\" } dep: \"perl-URI\" dep: \"zlib\"")
     #expect(
-      plan.steps.map(BuildPlan.line) == [
-        "cp --archive --no-target-directory \(source) .",
-        "perl Makefile.PL INSTALL_BASE=\(home) NO_PACKLIST=1 NO_PERLLOCAL=1 INSTALLSITEMAN1DIR=\(home)/share/man/man1 "
-          + "INSTALLSITEMAN3DIR=\(home)/share/man/man3 A=1",
-        "make -j4", "make install DESTDIR=/dest/tmp",
+      plan.steps.map { $0.filter { !$0.contains("\n") } } == [
+        ["cp", "--archive", "--no-target-directory", source, "."], ["/bin/sh", "-ec", "configure", home, "A=1"],
+        ["/bin/sh", "-ec", "build", "-j4"], ["/bin/sh", "-ec", "install", "/dest/tmp"],
       ])
     #expect(plan.runtimeDependencies == ["perl", "perl-URI", "zlib"])
-    #expect(try lines("perlbuilder: {} in_tree_build: true writable_sourcedir: true")[0].hasPrefix("perl Makefile.PL"))
+    #expect(try self.plan("version: \"1-1\" perlbuilder: {} in_tree_build: true writable_sourcedir: true").steps.count == 3)
   }
 
   @Test func `python needs python3 at run time and leaves byte code to one step`() throws {

@@ -102,6 +102,54 @@ import Testing
     #expect(try await bench.run(sample.packages, sample.script) == sample.expected)
   }
 
+  @Test func `a perl module that has a Build.PL only is built by it`() async throws {
+    let bench = try await BuilderBench.shared.value
+    // Debian's Module::Build as a package; it is none of perl's own modules.
+    try await BuilderBench.shell(
+      """
+      cd '\(BuilderBench.sources)'/debs
+      ls libmodule-build-perl_*.deb >/dev/null 2>&1 || apt-get download --quiet --quiet libmodule-build-perl
+      rm -rf mb && dpkg-deb -x libmodule-build-perl_*.deb mb
+      rm -rf '\(BuilderBench.folder)'/copy/pkgs/perl-Module-Build && mkdir -p '\(BuilderBench.folder)'/copy/pkgs/perl-Module-Build
+      mv mb/usr/share/perl5 '\(BuilderBench.folder)'/copy/pkgs/perl-Module-Build/upstream
+      """)
+    try await bench.build(
+      "perl-Module-Build",
+      """
+      source: "./upstream" version: "0.4232-1" dep: "bash" dep: "coreutils" runtime_dep: "perl"
+      build_step: {
+        argv: "bash" argv: "-euc"
+        argv: "mkdir -p ${DISTRI_DESTDIR}${DISTRI_PREFIX}/lib && cp -r ${DISTRI_SOURCEDIR} ${DISTRI_DESTDIR}${DISTRI_PREFIX}/lib/perl5"
+      }
+      """)
+    for (path, text) in [
+      "Build.PL": """
+      use Module::Build;
+      Module::Build->new(module_name => 'Greeting', dist_author => 'x', dist_abstract => 'x', script_files => ['greet'])->create_build_script;
+
+      """,
+      "lib/Greeting.pm":
+        "package Greeting;\nour $VERSION = '1.5';\nsub word { 'hello' }\n1;\n\n=head1 NAME\n\nGreeting - x\n\n=cut\n",
+      "greet": "#!/usr/bin/perl\nuse Greeting;\nprint Greeting::word(), \" @ARGV\\n\";\n",
+    ] { try BuilderBench.write(text, to: "pkgs/perl-Greeting/upstream/\(path)") }
+    try await bench.build(
+      "perl-Greeting",
+      """
+      source: "./upstream" version: "1.5-1" perlbuilder: {} dep: "perl-Module-Build"
+      """)
+    let files = "cd /ro/perl-Greeting-*/out; greet you; find . -type f | sort; grep -o '^#!/ro/perl[^/]*' bin/greet"
+    let perl = try #require(try bench.metadata("perl-Greeting-amd64-1.5-1", "runtime_dep").first { $0.contains("\"perl-amd64-5") })
+    #expect(
+      try await bench.run(["perl-Greeting"], files) == """
+        hello you
+        ./bin/greet
+        ./lib/perl5/Greeting.pm
+        ./share/man/man3/Greeting.3pm
+        #!/ro/\(perl.split(separator: "\"")[1])
+
+        """)
+  }
+
   @Test func `perl modules need what they were built with, python modules need python`() async throws {
     let bench = try await BuilderBench.shared.value
     let perl = try bench.metadata("perl-Clone-amd64-0.46-1", "runtime_dep")

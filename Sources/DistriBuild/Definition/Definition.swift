@@ -57,7 +57,7 @@ public struct Definition: Sendable, Hashable {
   public enum Builder: Sendable, Hashable {
     /// `configure` and `make`.
     case c(C)
-    /// `Makefile.PL`.
+    /// `Makefile.PL` or `Build.PL`, and flags for it.
     case perl(extraMakefileFlags: [String])
     /// `setup.py` or `pyproject.toml`.
     case python

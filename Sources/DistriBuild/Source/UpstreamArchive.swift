@@ -76,6 +76,7 @@ public struct UpstreamArchive: Sendable, Hashable {
   /// In order: a project that offers several is built by the first.
   private static let builders: [(file: String, field: String)] = [
     ("configure", "cbuilder"), ("meson.build", "mesonbuilder"), ("CMakeLists.txt", "cmakebuilder"), ("Makefile.PL", "perlbuilder"),
+    ("Build.PL", "perlbuilder"),
     ("pyproject.toml", "pythonbuilder"), ("setup.py", "pythonbuilder"), ("go.mod", "gobuilder"),
   ]
 }

@@ -104,9 +104,13 @@ public struct Scaffold: Sendable {
         package: name ?? CPANIndex.packageName(of: distribution.name), version: distribution.version, source: source,
         hash: try Checksum.sha256(of: archive))
       draft.describe(by: metadata)
-      if survey.topNames.contains("Makefile.PL") { draft.builder = "perlbuilder" }
-      // Many a Makefile.PL has flags of its own that leave out debug symbols.
-      if survey.hasCode { draft.options = [.init(name: "extra_makefile_flag", value: "OPTIMIZE=-g -O2")] }
+      let hasMakefile = survey.topNames.contains("Makefile.PL")
+      if hasMakefile || survey.topNames.contains("Build.PL") { draft.builder = "perlbuilder" }
+      // Many a module has flags of its own that leave out debug symbols.
+      if survey.hasCode {
+        let flags = hasMakefile ? ["OPTIMIZE=-g -O2"] : ["--config", "optimize=-g -O2"]
+        draft.options = flags.map { .init(name: "extra_makefile_flag", value: $0) }
+      }
       draft.dependencies = index.packages(of: metadata.buildNeeds + metadata.needs).filter { $0 != draft.package }
       return draft
     }
