@@ -8,11 +8,8 @@ import FoundationEssentials
 import SystemPackage
 import ToolSupport
 
-/// The options that build and scaffold share.
-struct DefinitionOptions: ParsableArguments {
-  @Option(help: ArgumentHelp("The directory that holds a directory per definition.", valueName: "dir"))
-  var definitions = "."
-
+/// Where sources come from.
+struct SourceOptions: ParsableArguments {
   @Option(
     help: ArgumentHelp(
       "Archives of sources, looked up by name and SHA-256 before the network; what is downloaded stays there. Without it, _build/sources beside the definitions.",
@@ -25,21 +22,32 @@ struct DefinitionOptions: ParsableArguments {
       valueName: "url"))
   var goProxy: String?
 
-  var definitionsPath: FilePath { FilePath(definitions) }
+  /// - Parameter work: where builds happen; archives are below it unless the options say otherwise.
+  func cache(below work: FilePath) -> SourceCache {
+    SourceCache(
+      directory: sources.map { absolutePath($0) } ?? work.appending("sources"), goProxy: goProxy ?? Self.goProxyOfEnvironment)
+  }
 
   /// The first proxy of the list that the go command takes, too.
-  static var goProxyOfEnvironment: String? {
+  private static var goProxyOfEnvironment: String? {
     let words = (ProcessInfo.processInfo.environment["GOPROXY"] ?? "").split { $0 == "," || $0 == "|" }.map(String.init)
     return words.first { $0 != "direct" && $0 != "off" }
   }
+}
+
+/// The options that build and scaffold share.
+struct DefinitionOptions: ParsableArguments {
+  @Option(help: ArgumentHelp("The directory that holds a directory per definition.", valueName: "dir"))
+  var definitions = "."
+
+  @OptionGroup var sourceOptions: SourceOptions
+
+  var definitionsPath: FilePath { FilePath(definitions) }
 
   /// Where builds happen, unless told otherwise: `_build` beside the directory of definitions.
   var defaultWork: FilePath { definitionsPath.appending("..").appending("_build").lexicallyNormalized() }
 
-  var sourceCache: SourceCache {
-    SourceCache(
-      directory: sources.map { FilePath($0) } ?? defaultWork.appending("sources"), goProxy: goProxy ?? Self.goProxyOfEnvironment)
-  }
+  var sourceCache: SourceCache { sourceOptions.cache(below: defaultWork) }
 
   /// Where builds happen, as an absolute path.
   func workPath(_ option: String?) -> FilePath { absolutePath(option ?? defaultWork.string) }

@@ -27,14 +27,7 @@ struct BatchCommand: AsyncParsableCommand {
 
   @OptionGroup var set: SetOptions
 
-  @Option(
-    help: ArgumentHelp(
-      "Archives of sources, looked up by name and SHA-256 before the network. Without it, _build/sources beside the definitions.",
-      valueName: "dir"))
-  var sources: String?
-
-  @Option(help: ArgumentHelp("The module proxy for sources distri+gomod://. Without it, the first of $GOPROXY.", valueName: "url"))
-  var goProxy: String?
+  @OptionGroup var sourceOptions: SourceOptions
 
   @Option(
     help: ArgumentHelp("Where builds happen and logs and times stay. Without it, _build beside the definitions.", valueName: "dir"))
@@ -99,11 +92,8 @@ struct BatchCommand: AsyncParsableCommand {
   private func run(
     _ batch: Batch, _ schedule: Schedule, _ store: LocalStore, _ history: BuildHistory, _ report: BatchReport
   ) async throws {
-    let sourcesPath = sources.map { absolutePath($0) } ?? workPath.appending("sources")
     var builder = Builder(
-      store: store, dependencyRoot: MountedDependencies(store: store),
-      fetcher: SourceCache(directory: sourcesPath, goProxy: goProxy ?? DefinitionOptions.goProxyOfEnvironment),
-      work: workPath)
+      store: store, dependencyRoot: MountedDependencies(store: store), fetcher: sourceOptions.cache(below: workPath), work: workPath)
     builder.limits = limitOptions.limits
     let recorder = BatchRecorder(history: history, path: historyPath)
     let spans = Trace()
