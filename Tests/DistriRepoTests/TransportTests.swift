@@ -86,6 +86,88 @@ import Testing
     #expect(try await FileTransport().bytes(of: path.string, maximumByteCount: 500_000) == body)
   }
 
+  /// Breaks off after so many bytes of what was asked for; answers ranges as a server of files does.
+  private func breaking(_ body: [UInt8], after count: Int, tag: String, more: String = "")
+    -> @Sendable (ScriptedServer.Request) -> [ScriptedServer.Step]
+  {
+    { request in
+      let lines = request.head.split(separator: "\r\n")
+      let range = lines.first { $0.hasPrefix("Range: bytes=") }.flatMap { Int($0.dropFirst(13).dropLast()) }
+      let fits = lines.contains("If-Range: \(tag)")
+      let start = fits ? range ?? 0 : 0
+      let headers =
+        "Content-Length: \(body.count - start)\r\nETag: \(tag)\r\n\(more)"
+        + (start > 0 ? "Content-Range: bytes \(start)-\(body.count - 1)/\(body.count)\r\n" : "")
+      return .head(start > 0 ? "206 Partial Content" : "200 OK", headers: headers)
+        + [.send(Array(body[start..<min(body.count, start + count)])), .close]
+    }
+  }
+
+  @Test func `a transfer that breaks goes on where it was, however often, if the server knows what it has`() async throws {
+    let body = noise(9_000_000)
+    let server = try ScriptedServer(breaking(body, after: 1 << 20, tag: "\"one\""))
+    defer { server.stop() }
+    let directory = try TemporaryDirectory()
+    let path = directory.path.appending("file")
+    let transport = try CurlTransport.impatient(attempts: 2)
+    let got = try await transport.download(server.root + "/a", to: path)
+    #expect(got.byteCount == 9_000_000)
+    // Nothing came twice.
+    #expect(server.count("/a") == 9)
+    #expect(try await FileTransport().bytes(of: path.string, maximumByteCount: 9_000_000) == body)
+    // Without progress, attempts count.
+    let stuck = try ScriptedServer(breaking(body, after: 1000, tag: "\"one\""))
+    defer { stuck.stop() }
+    let error = try await failure { try await transport.bytes(of: stuck.root + "/a", maximumByteCount: 9_000_000) }
+    guard case .transferFailed(_, .interrupted) = error else { throw error }
+    #expect(stuck.count("/a") == 2)
+  }
+
+  @Test(arguments: ["W/\"one\"", "one", "\"one\"\r\nContent-Encoding: deflate"])
+  func `without a strong tag, or within an encoded body, it begins anew`(tag: String) async throws {
+    let server = try ScriptedServer { request in
+      #expect(!request.head.contains("Range"))
+      return .head("200 OK", headers: "Content-Length: 5000\r\nETag: \(tag)\r\n") + [
+        .send(Array(repeating: 0, count: 4000)), .close,
+      ]
+    }
+    defer { server.stop() }
+    let transport = try CurlTransport.impatient(attempts: 3)
+    _ = try await failure { try await transport.bytes(of: server.root + "/a", maximumByteCount: 9000) }
+  }
+
+  @Test func `a file that changed meanwhile begins anew, another part than was asked for is refused`() async throws {
+    let old = noise(400_000), new = Array(noise(500_000).reversed())
+    let server = try ScriptedServer { request in
+      let head = { (tag: String, count: Int) in "ETag: \(tag)\r\nContent-Length: \(count)\r\n" }
+      switch (request.path, request.previous) {
+      case (_, 0): return .head("200 OK", headers: head("\"old\"", 400_000)) + [.send(Array(old.prefix(300_000))), .close]
+      case ("/changed", 1): return .head("200 OK", headers: head("\"new\"", 500_000)) + [.send(Array(new.prefix(200_000))), .close]
+      case ("/changed", 2):
+        #expect(request.head.contains("Range: bytes=200000-\r\n") && request.head.contains("If-Range: \"new\"\r\n"))
+        return .head("206 Partial Content", headers: head("\"new\"", 300_000) + "Content-Range: bytes 200000-499999/500000\r\n")
+          + [.send(Array(new.suffix(300_000)))]
+      case ("/shorter", 1): return .status("416 Range Not Satisfiable")
+      case ("/shorter", _): return .ok([1, 2, 3])
+      case ("/down", 1): return .status("503 Later")
+      case ("/down", _):
+        #expect(request.head.contains("Range: bytes=300000-\r\n"))
+        return .head("206 Partial Content", headers: head("\"old\"", 100_000) + "Content-Range: bytes 300000-399999/400000\r\n")
+          + [.send(Array(old.suffix(100_000)))]
+      default:
+        return .head("206 Partial Content", headers: head("\"old\"", 100) + "Content-Range: bytes 299999-300098/400000\r\n")
+          + [.send(Array(repeating: 0, count: 100))]
+      }
+    }
+    defer { server.stop() }
+    let transport = try CurlTransport.impatient(attempts: 3)
+    #expect(try await transport.bytes(of: server.root + "/changed", maximumByteCount: 500_000) == new)
+    #expect(try await transport.bytes(of: server.root + "/shorter", maximumByteCount: 500_000) == [1, 2, 3])
+    #expect(try await transport.bytes(of: server.root + "/down", maximumByteCount: 500_000) == old)
+    let error = try await failure { try await transport.bytes(of: server.root + "/other", maximumByteCount: 500_000) }
+    guard case .transferFailed(_, .malformed) = error else { throw error }
+  }
+
   @Test func `a truncated body is an error after the last attempt`() async throws {
     let server = try ScriptedServer { _ in
       .head("200 OK", headers: "Content-Length: 100\r\n") + [.send(Array(repeating: 1, count: 99)), .close]

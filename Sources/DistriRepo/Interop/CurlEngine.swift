@@ -60,10 +60,14 @@ import SystemPackage
   func stop() { send(.stop) }
 
   /// Makes one attempt.
+  ///
+  /// - Parameter resumption: what to go on after; in the end, what the next attempt can go on after.
   func perform(
-    _ request: TransferRequest, into sink: any TransferSink, options: CurlTransport.Options
+    _ request: TransferRequest, resuming resumption: inout TransferResumption?, into sink: any TransferSink,
+    options: CurlTransport.Options
   ) async throws -> TransferResponse {
-    let transfer = try CurlTransfer(request, sink: sink, options: options)
+    let transfer = try CurlTransfer(request, from: resumption, sink: sink, options: options)
+    defer { resumption = transfer.resumption }
     return try await withTaskCancellationHandler {
       try await withCheckedThrowingContinuation { continuation in
         transfer.begin(continuation) { [weak self, weak transfer] in

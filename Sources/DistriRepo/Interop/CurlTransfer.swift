@@ -5,6 +5,14 @@ import CCurl
 import Synchronization
 import SystemPackage
 
+/// Where an attempt goes on after the one before it broke off.
+struct TransferResumption: Sendable, Hashable {
+  /// What the sink has taken.
+  var byteCount: UInt64
+  /// The entity tag, a strong one: whatever has it is the same bytes.
+  var entityTag: String
+}
+
 /// One attempt at one transfer: an easy handle, and what its callbacks need.
 ///
 /// `@unchecked Sendable`: after ``begin(_:whenResumed:)`` only the engine's thread touches it, but for the flag, which is atomic.
@@ -13,6 +21,8 @@ import SystemPackage
   let host: Substring
   private let request: TransferRequest
   private let sink: any TransferSink
+  private let start: TransferResumption?
+  private var hasBegun = false
   private let errorText: UnsafeMutablePointer<CChar>
   private var continuation: CheckedContinuation<TransferResponse, any Error>?
   private var requestResume: @Sendable () -> Void = {}
@@ -26,11 +36,17 @@ import SystemPackage
   /// libcurl's buffer for what arrives.
   private static let receiveBufferByteCount = 512 << 10
 
-  init(_ request: TransferRequest, sink: any TransferSink, options: CurlTransport.Options) throws(RepositoryError) {
+  private var headers: UnsafeMutablePointer<curl_slist>?
+
+  /// - Parameter start: what to go on after; nil to begin.
+  init(
+    _ request: TransferRequest, from start: TransferResumption?, sink: any TransferSink, options: CurlTransport.Options
+  ) throws(RepositoryError) {
     guard let easy = unsafe curl_easy_init() else { throw .system(operation: "start", path: "libcurl", .noMemory) }
     unsafe self.easy = unsafe easy
     self.request = request
     self.sink = sink
+    self.start = start
     host = request.url.host
     unsafe errorText = .allocate(capacity: Int(CURL_ERROR_SIZE))
     unsafe errorText.initialize(repeating: 0, count: Int(CURL_ERROR_SIZE))
@@ -41,6 +57,7 @@ import SystemPackage
 
   deinit {
     unsafe curl_easy_cleanup(easy)
+    unsafe curl_slist_free_all(headers)
     unsafe errorText.deallocate()
   }
 
@@ -73,11 +90,50 @@ import SystemPackage
     if let failure { return .failure(failure) }
     let status = status
     guard code == CURLE_OK else { return .failure(error(code, status: status)) }
-    guard status == 200 else { return .failure(RepositoryError.transferFailed(url: request.url, .status(status))) }
+    do { try begin() } catch { return .failure(error) }
     var url: UnsafePointer<CChar>?
     _ = unsafe ccurl_get_string(easy, CURLINFO_EFFECTIVE_URL, &url)
     let effective = unsafe url.map { unsafe String(cString: $0) } ?? request.url
     return .success(TransferResponse(url: effective, byteCount: byteCount))
+  }
+
+  /// What the next attempt can go on after; nil when it has to begin anew.
+  ///
+  /// Only with a strong tag, and not in the middle of what the server has encoded for us.
+  var resumption: TransferResumption? {
+    guard hasBegun else { return start }
+    let known = status == 206 ? start?.entityTag : nil
+    guard byteCount > 0, let tag = header("ETag") ?? known, tag.hasPrefix("\""), tag.utf8.count <= 256,
+      ["", "identity"].contains(header("Content-Encoding") ?? "")
+    else { return nil }
+    return TransferResumption(byteCount: byteCount, entityTag: tag)
+  }
+
+  /// A field of the answer, which is the last one after redirects.
+  private func header(_ name: String) -> String? {
+    var field: UnsafeMutablePointer<curl_header>?
+    guard unsafe curl_easy_header(easy, name, 0, UInt32(CURLH_HEADER), -1, &field) == CURLHE_OK, let field = unsafe field else {
+      return nil
+    }
+    return unsafe String(cString: field.pointee.value)
+  }
+
+  /// Looks at the answer once, when its head is there: it has to be the file, or the part that was asked for.
+  private func begin() throws {
+    guard !hasBegun else { return }
+    switch (status, start) {
+    case (200, nil): break
+    // Another file by now, or a server that knows no ranges.
+    case (200, _?): try sink.restart()
+    case (206, let start?):
+      guard let range = header("Content-Range"), range.hasPrefix("bytes \(start.byteCount)-") else {
+        throw RepositoryError.transferFailed(url: request.url, .malformed("another part of the file than was asked for"))
+      }
+      byteCount = start.byteCount
+    // A body that comes with anything else is not the file.
+    default: throw RepositoryError.transferFailed(url: request.url, .status(status))
+    }
+    hasBegun = true
   }
 
   private var status: Int {
@@ -112,8 +168,7 @@ import SystemPackage
   /// Answers libcurl: how many of the bytes were taken, a pause, or an error (any other number).
   fileprivate func receive(_ bytes: UnsafeRawBufferPointer) -> Int {
     do {
-      // A body that comes with anything but 200 is not the file.
-      guard status == 200 else { throw RepositoryError.transferFailed(url: request.url, .status(status)) }
+      try begin()
       let (total, overflow) = byteCount.addingReportingOverflow(UInt64(bytes.count))
       guard !overflow, total <= request.maximumByteCount else {
         throw RepositoryError.tooLarge(url: request.url, limit: request.maximumByteCount)
@@ -173,8 +228,12 @@ import SystemPackage
       && set(CURLOPT_LOW_SPEED_LIMIT, Int(options.minimumBytesPerSecond))
       && set(CURLOPT_LOW_SPEED_TIME, seconds: options.slownessTimeLimit)
       && set(CURLOPT_BUFFERSIZE, Self.receiveBufferByteCount)
-    // The empty string offers every encoding that libcurl was built with.
-    ok = ok && set(CURLOPT_ACCEPT_ENCODING, "")
+    if let start {
+      ok = ok && set(CURLOPT_RANGE, "\(start.byteCount)-") && configureHeader("If-Range: \(start.entityTag)")
+    } else {
+      // The empty string offers every encoding that libcurl was built with.
+      ok = ok && set(CURLOPT_ACCEPT_ENCODING, "")
+    }
     if request.url.isHTTPS { ok = ok && set(CURLOPT_PIPEWAIT, 1) }
     if let limit = request.timeLimit { ok = ok && set(CURLOPT_TIMEOUT_MS, milliseconds: limit) }
     if !options.usesProxyOfEnvironment { ok = ok && set(CURLOPT_PROXY, "") }
@@ -188,6 +247,11 @@ import SystemPackage
     let limit = Int(clamping: request.maximumByteCount.addingReportingOverflow(slack).partialValue)
     guard request.maximumByteCount < UInt64(Int64.max) / 2 else { return true }
     return unsafe ccurl_set_offset(easy, CURLOPT_MAXFILESIZE_LARGE, limit) == CURLE_OK
+  }
+
+  private func configureHeader(_ line: String) -> Bool {
+    unsafe headers = curl_slist_append(headers, line)
+    return unsafe headers != nil && ccurl_set_pointer(easy, CURLOPT_HTTPHEADER, headers) == CURLE_OK
   }
 
   private func configureCallbacks() -> Bool {

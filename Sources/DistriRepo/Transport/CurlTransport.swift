@@ -18,7 +18,8 @@ public final class CurlTransport: Transport {
     public var minimumBytesPerSecond: UInt32 = 1024
     /// … for this long is given up. Whole seconds, at least one. A paused transfer does not count.
     public var slownessTimeLimit: Duration = .seconds(30)
-    /// How often a transfer is tried altogether when it fails for a reason that may pass.
+    /// How often a transfer is tried altogether when it fails for a reason that may pass. Attempts that brought a MiB or more do not
+    /// count: the next one goes on where they ended, if the server can do that.
     public var maximumAttempts = 4
     /// The wait before the second attempt; it doubles with each further one.
     public var retryDelay: Duration = .milliseconds(250)
@@ -35,6 +36,9 @@ public final class CurlTransport: Transport {
     public init() {}
   }
 
+  /// What an attempt has to bring so that it does not count.
+  private static let progressByteCount: UInt64 = 1 << 20
+
   private let options: Options
   private let engine: CurlEngine
 
@@ -50,6 +54,9 @@ public final class CurlTransport: Transport {
 
   /// Makes up to ``Options/maximumAttempts`` attempts; waits while the host is busy with other transfers.
   ///
+  /// An attempt that broke off is continued by a range of the file, if the server has given it a strong entity tag (RFC 9110, sections 8.8.3
+  /// and 13.1.5).
+  ///
   /// - Throws: as ``Transport/download(_:into:)``; ``RepositoryError/invalidURL(_:)`` for other schemes than HTTP and HTTPS.
   @discardableResult
   public func download(_ request: TransferRequest, into sink: any TransferSink) async throws -> TransferResponse {
@@ -58,13 +65,22 @@ public final class CurlTransport: Transport {
     defer { withExtendedLifetime(self) {} }
     var delay = options.retryDelay
     var attempt = 1
+    var resumption: TransferResumption?
     while true {
       try Task.checkCancellation()
+      let before = resumption
       do {
-        return try await engine.perform(request, into: sink, options: options)
-      } catch RepositoryError.transferFailed(_, let failure) where failure.isTransient && attempt < options.maximumAttempts {
+        return try await engine.perform(request, resuming: &resumption, into: sink, options: options)
+      } catch RepositoryError.transferFailed(_, let failure) where failure.isTransient || (failure == .status(416) && before != nil)
+      {
+        // There is nothing behind what came so far: then it is another file.
+        if failure == .status(416) { resumption = nil }
+        if let resumption, resumption.byteCount >= (before?.byteCount ?? 0) + Self.progressByteCount {
+          (attempt, delay) = (0, options.retryDelay)
+        }
+        guard attempt < options.maximumAttempts else { throw RepositoryError.transferFailed(url: request.url, failure) }
         try await Task.sleep(for: delay)
-        try sink.restart()
+        if resumption == nil { try sink.restart() }
         attempt += 1
         delay *= 2
       }
