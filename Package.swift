@@ -16,6 +16,8 @@ let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
 let system = Target.Dependency.product(name: "SystemPackage", package: "swift-system")
 let protobuf = Target.Dependency.product(name: "SwiftProtobuf", package: "swift-protobuf")
 let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
+// RSA.
+let cryptoExtras = Target.Dependency.product(name: "CryptoExtras", package: "swift-crypto")
 
 let package = Package(
   name: "distri",
@@ -74,7 +76,7 @@ let package = Package(
       name: "CCurl", path: "Sources/DistriRepo/CCurl", pkgConfig: "libcurl",
       providers: [.apt(["libcurl4-openssl-dev"])]),
     .target(
-      name: "DistriRepo", dependencies: ["DistriStore", "CCurl", "CLinux", system, logging, crypto],
+      name: "DistriRepo", dependencies: ["DistriStore", "CCurl", "CLinux", system, logging, crypto, cryptoExtras],
       exclude: ["CCurl"], swiftSettings: library),
 
     // The tools, composed from the libraries.

@@ -140,7 +140,8 @@ extension Files {
     try synchronize(path.removingLastComponent())
   }
 
-  private static func synchronize(_ directory: FilePath) throws(RepositoryError) {
+  /// Makes the names in a directory durable.
+  static func synchronize(_ directory: FilePath) throws(RepositoryError) {
     let file = try open(directory)
     defer { try? file.close() }
     guard fsync(file.rawValue) == 0 else { throw .system(operation: "fsync", path: directory, Errno(rawValue: errno)) }

@@ -28,8 +28,8 @@ extension RepositoryError: ExitStatusProviding {
     switch self {
     case .notFound, .unresolved: ExitStatus.notFound
     case .transferFailed: ExitStatus.unavailable
-    case .tooLarge, .mismatch, .unverifiable: ExitStatus.badData
-    case .invalidURL: ExitStatus.usage
+    case .tooLarge, .mismatch, .unverifiable, .untrusted, .unsigned: ExitStatus.badData
+    case .invalidURL, .signing: ExitStatus.usage
     case .system(_, _, let errno): ExitStatus.of(errno: errno)
     }
   }
