@@ -30,7 +30,8 @@ enum Subprocess {
   ) async throws -> [UInt8] {
     try await withCheckedThrowingContinuation { continuation in
       let job = Job(
-        command: command, environment: environment, input: input, maximumByteCount: maximumByteCount, timeLimit: timeLimit, continuation)
+        command: command, environment: environment, input: input, maximumByteCount: maximumByteCount, timeLimit: timeLimit,
+        continuation)
       job.start()
     }
   }
@@ -129,7 +130,7 @@ enum Subprocess {
       let arguments: [UnsafeMutablePointer<CChar>?] = unsafe command.map { unsafe strdup($0) } + [nil]
       let variables: [UnsafeMutablePointer<CChar>?] = unsafe environment.map { unsafe strdup($0) } + [nil]
       defer {
-        for unsafe pointer in unsafe arguments + variables { unsafe free(pointer) }
+        for unsafepointer in unsafe arguments + variables { unsafe free(pointer) }
       }
       var child = pid_t()
       guard let program = unsafe arguments[0] else { throw Failure.cannotStart(.noSuchFileOrDirectory) }
@@ -169,7 +170,9 @@ enum Subprocess {
 
     /// A program that reads no further has read enough.
     private func feed(_ rest: inout ArraySlice<UInt8>, to input: FileDescriptor) {
-      let sent = unsafe rest.withUnsafeBytes { unsafe send(input.rawValue, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL | MSG_DONTWAIT)) }
+      let sent = unsafe rest.withUnsafeBytes {
+        unsafe send(input.rawValue, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL | MSG_DONTWAIT))
+      }
       if sent > 0 {
         rest = rest.dropFirst(sent)
       } else if errno != EAGAIN && errno != EINTR {

@@ -40,7 +40,8 @@ extension TrustFailure: CustomStringConvertible {
     case .rolledBack(let trusted, let offered):
       "version \(offered) is offered, but version \(trusted) was seen before; an old repository is served, or this is an attack"
     case .notInSnapshot: "the signed snapshot does not list it"
-    case .expired(let time): "expired at \(time); an old repository is served, the publisher is late, or this machine's clock is wrong"
+    case .expired(let time):
+      "expired at \(time); an old repository is served, the publisher is late, or this machine's clock is wrong"
     case .mismatch(let expected, let got):
       "not the signed file: expected \(expected), got \(got); if the repository was just published, try again"
     case .noSuchTarget: "no role that may speak for it lists it"

@@ -69,7 +69,19 @@ public struct TUFClient: Sendable {
     defer { try? lock.close() }
     // Another process may have gone on while this one waited.
     trusted = try store.trusted(at: trusted.now)
-    return try await refresh(&trusted)
+    return try await durably { try await refresh(&trusted) }
+  }
+
+  /// What the body has saved is durable in the end, whether it throws or not.
+  func durably<Value>(_ body: () async throws -> Value) async throws -> Value {
+    do {
+      let value = try await body()
+      try store.synchronize()
+      return value
+    } catch {
+      try? store.synchronize()
+      throw error
+    }
   }
 
   private func refresh(_ trusted: inout TrustedMetadata) async throws -> TrustedRepository {
@@ -192,7 +204,7 @@ public struct TrustedRepository: Sendable {
     guard !client.options.isReadOnly else { return try await search(path) }
     let lock = try await client.store.lock(timeLimit: client.options.lockTimeLimit)
     defer { try? lock.close() }
-    return try await search(path)
+    return try await client.durably { try await search(path) }
   }
 
   private mutating func search(_ path: String) async throws -> Target {

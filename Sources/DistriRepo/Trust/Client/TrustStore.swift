@@ -6,8 +6,8 @@ import SystemPackage
 
 /// What a machine trusts of one repository: a directory of metadata files under their names without version.
 ///
-/// Each file is replaced by a rename and is durable before anything builds on it. Whatever a kill leaves is verified again when it is
-/// read, and no later version is ever forgotten.
+/// Each file is replaced by a rename, and what a refresh has learnt is durable when it returns. Whatever a kill leaves is verified again
+/// when it is read.
 public struct TrustStore: Sendable {
   /// The directory.
   public let path: FilePath
@@ -37,6 +37,7 @@ public struct TrustStore: Sendable {
       throw RepositoryError.system(operation: "trust another root than", path: path(of: "root"), .fileExists)
     }
     try save(bytes, as: "root")
+    try synchronize()
     return trusted.root
   }
 
@@ -57,8 +58,11 @@ public struct TrustStore: Sendable {
     try? Files.contents(of: path(of: role), limit: Int(clamping: min(limit, 1 << 31)))
   }
 
-  /// Only under ``lock(timeLimit:)``.
-  func save(_ bytes: [UInt8], as role: String) throws(RepositoryError) { try Files.replace(path(of: role), by: bytes) }
+  /// Replaces a file, whole at any time; durable after ``synchronize()``. Only under ``lock(timeLimit:)``.
+  func save(_ bytes: [UInt8], as role: String) throws(RepositoryError) { try Files.replaceLazily(path(of: role), by: bytes) }
+
+  /// Makes all that was saved durable.
+  func synchronize() throws(RepositoryError) { try Files.synchronize(path) }
 
   /// The place of a role's file. Names of roles are any text; a file's name has no slash and no dot in front.
   func path(of role: String) -> FilePath {
@@ -82,6 +86,15 @@ public struct TrustStore: Sendable {
 }
 
 extension String {
+  /// The text as a name of a file, the same for the same text: for a ``TrustStore`` of a repository's address.
+  public var trustName: String {
+    let name = quoted
+    guard name.utf8.count > 200 || name.hasPrefix(".") else { return name }
+    var digester = Digester()
+    digester.update(Array(utf8))
+    return digester.finish().hexadecimal
+  }
+
   /// All but letters, digits and `-._~` escaped, in upper case: how metadata files are called on servers.
   var quoted: String {
     var result = ""

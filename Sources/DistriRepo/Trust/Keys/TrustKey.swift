@@ -65,6 +65,18 @@ public struct TrustKey: Sendable {
     }
   }
 
+  /// The text of a PEM file; empty for a key of an unknown kind.
+  public var pem: String {
+    let contents: [UInt8] =
+      switch material {
+      case .ed25519(let key): Self.ed25519Prefix + Array(key.rawRepresentation)
+      case .ecdsa(let key): Array(key.derRepresentation)
+      case .rsa(let key, _): Array(key.derRepresentation)
+      case .unknown: []
+      }
+    return contents.isEmpty ? "" : PEM(label: "PUBLIC KEY", contents: contents).text
+  }
+
   /// What stands before the 32 bytes of an Ed25519 key in its DER form (RFC 8410).
   private static let ed25519Prefix: [UInt8] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00]
 

@@ -55,8 +55,16 @@ struct SignedMetadata {
   /// The bytes that the signatures are of: the canonical form of all that came.
   var canonical: [UInt8] { JSONValue.object(signed).canonical }
 
-  /// Checks that enough of a role's keys have signed. A key counts once, under however many key ids it is listed.
+  /// Checks that enough of a role's keys have signed.
   func verify(_ role: RoleKeys, keys: KeyRing) throws(RepositoryError) {
+    let valid = validKeyCount(of: role, keys: keys)
+    guard valid >= role.threshold else {
+      throw .untrusted(file: file, .tooFewSignatures(role: role.name, valid: valid, threshold: role.threshold))
+    }
+  }
+
+  /// How many of a role's keys have signed. A key counts once, under however many key ids it is listed.
+  func validKeyCount(of role: RoleKeys, keys: KeyRing) -> Int {
     let canonical = canonical
     var valid: Set<[UInt8]> = []
     for keyID in role.keyIDs {
@@ -65,9 +73,7 @@ struct SignedMetadata {
       else { continue }
       valid.insert(key.identity)
     }
-    guard valid.count >= role.threshold else {
-      throw .untrusted(file: file, .tooFewSignatures(role: role.name, valid: valid.count, threshold: role.threshold))
-    }
+    return valid.count
   }
 
   /// Signs, one signature for each different key, and makes the bytes of a file, the same for the same signatures.
