@@ -123,7 +123,14 @@ let package = Package(
     .testTarget(name: "DistriFSTests", dependencies: ["DistriFS", "FSTestSupport", "TestSupport"], swiftSettings: tool),
     .testTarget(
       name: "DistriBuildTests", dependencies: ["DistriBuild", "TestSupport"], exclude: ["Probe"], swiftSettings: tool),
-    .testTarget(name: "DistriRepoTests", dependencies: ["DistriRepo", "TestSupport"], swiftSettings: tool),
+    // An example, here because the tests run it.
+    .executableTarget(
+      name: "tuf-client", dependencies: ["DistriRepo", system], path: "Examples/tuf-client", exclude: ["README.md"],
+      swiftSettings: tool),
+    .testTarget(
+      name: "DistriRepoTests", dependencies: ["DistriRepo", "TestSupport", "tuf-client"],
+      exclude: ["Trust/interop.py", "Trust/python-tuf.sh"],
+      swiftSettings: tool),
     .executableTarget(
       name: "poison-mount", dependencies: ["DistriFS", "FSTestSupport", "CSupervisor", system], path: "Tests/poison-mount",
       swiftSettings: tool),

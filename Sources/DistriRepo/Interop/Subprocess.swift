@@ -129,9 +129,7 @@ enum Subprocess {
       unsafe posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGDEF))
       let arguments: [UnsafeMutablePointer<CChar>?] = unsafe command.map { unsafe strdup($0) } + [nil]
       let variables: [UnsafeMutablePointer<CChar>?] = unsafe environment.map { unsafe strdup($0) } + [nil]
-      defer {
-        for unsafepointer in unsafe arguments + variables { unsafe free(pointer) }
-      }
+      defer { unsafe (arguments + variables).forEach { unsafe free($0) } }
       var child = pid_t()
       guard let program = unsafe arguments[0] else { throw Failure.cannotStart(.noSuchFileOrDirectory) }
       let result = unsafe posix_spawnp(&child, program, &actions, &attributes, arguments, variables)

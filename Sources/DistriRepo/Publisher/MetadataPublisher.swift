@@ -93,6 +93,8 @@ public struct MetadataPublisher: Sendable {
     let sections = try LocalStore.Section.allCases.compactMap { try SectionTargets($0, in: output) }
     var job = SigningJob(signing: signing, files: files, root: root)
     try await job.publish(sections)
+    // A new root alone is durable only now.
+    try Files.synchronize(directory)
     try job.prune(below: output, keeping: signing.keptSnapshotCount)
     let head = Report.Role(
       name: "root", version: root.head.version, expires: root.head.expires.description, isNew: isNewRoot)
