@@ -35,7 +35,7 @@ EXPIRES = datetime.datetime.now(datetime.timezone.utc).replace(microsecond=0) + 
 TOP = ["root", "timestamp", "snapshot", "targets"]
 FILES = {
     "targets": {"top.txt": b"top", "sp ace/%/ü.bin": b"odd name"},
-    "by/rsa": {"rsa/file": b"delegated to RSA"},
+    "by rsa#": {"rsa/file": b"delegated to RSA"},
     "bins ü?": {"hashed": b"delegated by hash"},
 }
 MAKERS = {
@@ -119,10 +119,8 @@ class Repository:
             for signer in self.signers(name) + (former if name == "root" else []):
                 metadata.sign(signer, append=True)
             version = "" if name == "timestamp" else f"{metadata.signed.version}."
-            # Clients escape the name; a server of static files undoes that, so that the name may be a path.
-            path = os.path.join(self.folder, "metadata", f"{version}{name}.json")
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-            metadata.to_file(path, JSONSerializer())
+            # Clients escape the name, and a server of static files undoes that.
+            metadata.to_file(os.path.join(self.folder, "metadata", f"{version}{name}.json"), JSONSerializer())
 
 
 def write(folder):
@@ -133,14 +131,14 @@ def write(folder):
         "timestamp": Metadata(Timestamp(expires=EXPIRES)),
         "snapshot": Metadata(Snapshot(expires=EXPIRES)),
         "targets": Metadata(Targets(expires=EXPIRES)),
-        "by/rsa": Metadata(Targets(expires=EXPIRES)),
+        "by rsa#": Metadata(Targets(expires=EXPIRES)),
         "bins ü?": Metadata(Targets(expires=EXPIRES)),
     }
     repository.delegate("root", ["ed25519", "ecdsa", "rsa"])
     repository.delegate("timestamp", ["ed25519"])
     repository.delegate("snapshot", ["ecdsa"])
     repository.delegate("targets", ["rsa", "ed25519"])
-    repository.delegate("by/rsa", ["rsa"], "targets", DelegatedRole("by/rsa", [], 1, True, ["rsa/*"]))
+    repository.delegate("by rsa#", ["rsa"], "targets", DelegatedRole("by rsa#", [], 1, True, ["rsa/*"]))
     prefixes = [f"{number:x}" for number in range(16)]
     repository.delegate(
         "bins ü?", ["ecdsa"], "targets", DelegatedRole("bins ü?", [], 1, False, None, path_hash_prefixes=prefixes)
