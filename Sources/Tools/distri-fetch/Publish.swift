@@ -21,7 +21,8 @@ struct Publish: AsyncParsableCommand {
         distri-fetch publish /roimg --out /srv/distri --keys keys
         distri-fetch publish /roimg --out /srv/distri --key timestamp=t.pem --key snapshot=s.pem \\
           --key-command 'targets=targets.pub.pem:ssh vault sign-targets'
-        distri-fetch publish /roimg --out /srv/distri --keys new-keys --former-root-key keys/root.pem --rotate-root
+        distri-fetch publish /roimg --out /srv/distri --keys new-keys --rotate-root \\
+          --former-root-key keys/root.pem
 
       Without keys, nothing is signed, and whoever installs has to say --insecure-unsigned.
       """)
