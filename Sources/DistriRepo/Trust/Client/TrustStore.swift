@@ -76,7 +76,12 @@ public struct TrustStore: Sendable {
     while true {
       do {
         let lock = try Files.lock(path)
-        try Files.removeLeftovers(in: path)
+        do {
+          try Files.removeLeftovers(in: path)
+        } catch {
+          try? lock.close()
+          throw error
+        }
         return lock
       } catch StoreError.locked where ContinuousClock.now < deadline {
         try await Task.sleep(for: .milliseconds(20))

@@ -62,7 +62,8 @@ public struct TargetsMetadata: Sendable {
     self.delegations = delegations
     file = ""
     let members = targets.map { JSONObject.Member(name: $0.path, value: $0.json) }
-    self.targets = JSONObject(sorting: members) ?? JSONObject()
+    // Of a path that is there twice, the last.
+    self.targets = JSONObject(sorting: members) ?? members.reduce(into: JSONObject()) { $0[$1.name] = $1.value }
   }
 
   /// The entry of a path; nil when there is none.
