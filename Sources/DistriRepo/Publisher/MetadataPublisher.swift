@@ -88,13 +88,15 @@ public struct MetadataPublisher: Sendable {
     let lock = try Files.lock(directory)
     defer { try? lock.close() }
     try Files.removeLeftovers(in: directory)
-    var files = MetadataFiles(directory: directory)
-    let (root, isNewRoot) = try await RootPublisher(signing: signing).publish(in: &files)
+    let files = MetadataFiles(directory: directory)
+    let (root, isNewRoot, rootFiles) = try await RootPublisher(signing: signing).sign(in: files)
     let sections = try LocalStore.Section.allCases.compactMap { try SectionTargets($0, in: output) }
     var job = SigningJob(signing: signing, files: files, root: root)
-    try await job.publish(sections)
-    // A new root alone is durable only now.
+    try await job.sign(sections)
+    // Nothing was written until everything could be signed. A new root and the timestamp by its keys appear one after the other.
+    for (name, bytes) in job.newFiles + rootFiles { try files.write(bytes, name) }
     try Files.synchronize(directory)
+    if let timestamp = job.newTimestamp { try files.replaceTimestamp(by: timestamp) }
     try job.prune(below: output, keeping: signing.keptSnapshotCount)
     let head = Report.Role(
       name: "root", version: root.head.version, expires: root.head.expires.description, isNew: isNewRoot)
@@ -154,10 +156,13 @@ struct MetadataFiles {
     return try? SignedMetadata(bytes, file: path.string, type: type)
   }
 
-  /// The timestamp is durable, and all else before it; other files are whole.
+  /// Whole at any time, but not yet durable.
   func write(_ bytes: [UInt8], _ name: String) throws(RepositoryError) {
-    let path = directory.appending(name)
-    if name == "timestamp.json" { try Files.replace(path, by: bytes) } else { try Files.replaceLazily(path, by: bytes) }
+    try Files.replaceLazily(directory.appending(name), by: bytes)
+  }
+
+  func replaceTimestamp(by bytes: [UInt8]) throws(RepositoryError) {
+    try Files.replace(directory.appending("timestamp.json"), by: bytes)
   }
 
   /// The versions that a role has files of, the newest first.
@@ -175,6 +180,9 @@ private struct SigningJob {
   let files: MetadataFiles
   let root: RootMetadata
   var roles: [MetadataPublisher.Report.Role] = []
+  /// What was signed anew and is to be written, by name.
+  var newFiles: [(name: String, bytes: [UInt8])] = []
+  var newTimestamp: [UInt8]?
   private let oldTimestamp: SignedMetadata?
   private let oldSnapshot: SnapshotMetadata?
   private let oldSnapshotFile: SignedMetadata?
@@ -189,7 +197,7 @@ private struct SigningJob {
     oldSnapshot = oldSnapshotFile.flatMap { try? SnapshotMetadata($0) }
   }
 
-  mutating func publish(_ sections: [SectionTargets]) async throws {
+  mutating func sign(_ sections: [SectionTargets]) async throws {
     var infos: [String: MetadataFileInfo] = [:]
     var delegations = Delegations(keys: KeyRing(), roles: [])
     for section in sections {
@@ -241,7 +249,7 @@ private struct SigningJob {
     // Past every version that there ever was a file of, whatever became of the timestamp.
     let last = max(oldHead?.version ?? 0, try files.versions(of: role).first ?? 0)
     let head = MetadataHead(version: last + 1, expires: signing.now.advanced(by: signing.lifetime(of: role)))
-    let name = role == "timestamp" ? "timestamp.json" : "\(head.version).\(role).json"
+    let name = "\(head.version).\(role).json"
     let signers = signing.signers(of: role)
     let bytes = try await SignedMetadata.bytes(of: content(head), signedBy: signers)
     let valid = try SignedMetadata(bytes, file: name, type: type).validKeyCount(of: keys.role, keys: keys.ring)
@@ -249,7 +257,7 @@ private struct SigningJob {
       throw RepositoryError.signing(
         key: role, reason: "\(valid) of the keys that the root names for it are given, \(keys.role.threshold) are needed")
     }
-    try files.write(bytes, name)
+    if role == "timestamp" { newTimestamp = bytes } else { newFiles.append((name, bytes)) }
     report(role, head, isNew: true)
     return MetadataFileInfo(version: head.version, bytes: bytes)
   }

@@ -154,6 +154,31 @@ import Testing
     }
   }
 
+  @Test func `a root for which not all can be signed is not published`() async throws {
+    let scene = try await Scene([try PackageFixture("nano-amd64-1-1")])
+    let old = try signing()
+    _ = try await publish(scene, old)
+    let before = try bytes(below: scene.repository)
+    // New keys for targets need a new snapshot, and nobody can sign that.
+    var new = try signing(["root": old.signers["root"] ?? [], "targets": [try Simulation.signer()]])
+    new.rotatesRoot = true
+    let error = try await failure { try await publish(scene, new) }
+    guard case .signing("snapshot", _) = error else {
+      Issue.record("\(error)")
+      return
+    }
+    #expect(try bytes(below: scene.repository) == before)
+    new = old
+    new.rotatesRoot = true
+    new.thresholds["timestamp"] = 2
+    let unreachable = try await failure { try await publish(scene, new) }
+    guard case .signing("timestamp", _) = unreachable else {
+      Issue.record("\(unreachable)")
+      return
+    }
+    #expect(try bytes(below: scene.repository) == before)
+  }
+
   @Test func `thresholds are kept to`() async throws {
     let scene = try await Scene([try PackageFixture("nano-amd64-1-1")])
     var signing = try signing()

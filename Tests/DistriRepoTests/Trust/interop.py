@@ -16,7 +16,7 @@ import sys
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from securesystemslib.signer import CryptoSigner
+from securesystemslib.signer import CryptoSigner, SSlibKey
 from tuf.api.metadata import (
     DelegatedRole,
     Delegations,
@@ -38,10 +38,12 @@ FILES = {
     "by rsa#": {"rsa/file": b"delegated to RSA"},
     "bins ü?": {"hashed": b"delegated by hash"},
 }
-MAKERS = {
-    "rsa": lambda: rsa.generate_private_key(65537, 3072),
-    "ecdsa": lambda: ec.generate_private_key(ec.SECP256R1()),
-    "ed25519": ed25519.Ed25519PrivateKey.generate,
+# What makes a private key, and its scheme where that is not the usual one.
+KINDS = {
+    "rsa": (lambda: rsa.generate_private_key(65537, 3072), None),
+    "rsa-pkcs1v15": (lambda: rsa.generate_private_key(65537, 2048), "rsa-pkcs1v15-sha256"),
+    "ecdsa": (lambda: ec.generate_private_key(ec.SECP256R1()), None),
+    "ed25519": (ed25519.Ed25519PrivateKey.generate, None),
 }
 
 
@@ -61,7 +63,7 @@ class Repository:
 
     def save(self):
         state = {name: metadata.to_bytes() for name, metadata in self.roles.items()}
-        keys = {name: [pem(key) for key in keys] for name, keys in self.keys.items()}
+        keys = {name: [(pem(key), scheme) for key, scheme in keys] for name, keys in self.keys.items()}
         with open(os.path.join(self.folder, "state"), "wb") as file:
             pickle.dump((state, keys), file)
 
@@ -70,14 +72,16 @@ class Repository:
             state, keys = pickle.load(file)
         self.roles = {name: Metadata.from_bytes(data) for name, data in state.items()}
         for name, pems in keys.items():
-            self.keys[name] = [serialization.load_pem_private_key(text, None) for text in pems]
+            self.keys[name] = [(serialization.load_pem_private_key(text, None), scheme) for text, scheme in pems]
 
     def signers(self, name):
-        return [CryptoSigner(key) for key in self.keys[name]]
+        return [
+            CryptoSigner(key, SSlibKey.from_crypto(key.public_key(), scheme=scheme)) for key, scheme in self.keys[name]
+        ]
 
     def delegate(self, name, kinds, delegator="root", role=None):
         """Gives a role new keys of these kinds."""
-        self.keys[name] = [MAKERS[kind]() for kind in kinds]
+        self.keys[name] = [(KINDS[kind][0](), KINDS[kind][1]) for kind in kinds]
         parent = self.roles[delegator].signed
         if role is not None:
             if parent.delegations is None:
@@ -136,7 +140,7 @@ def write(folder):
     }
     repository.delegate("root", ["ed25519", "ecdsa", "rsa"])
     repository.delegate("timestamp", ["ed25519"])
-    repository.delegate("snapshot", ["ecdsa"])
+    repository.delegate("snapshot", ["ecdsa", "rsa-pkcs1v15"])
     repository.delegate("targets", ["rsa", "ed25519"])
     repository.delegate("by rsa#", ["rsa"], "targets", DelegatedRole("by rsa#", [], 1, True, ["rsa/*"]))
     prefixes = [f"{number:x}" for number in range(16)]

@@ -58,11 +58,15 @@ public struct TrustKey: Sendable {
     let prefix = Self.ed25519Prefix
     if pem.contents.count == prefix.count + 32, pem.contents.starts(with: prefix) {
       self.init(keyType: "ed25519", scheme: "ed25519", publicPart: Array(pem.contents.dropFirst(prefix.count)).hexadecimal)
-    } else if let key = TrustKey(keyType: "ecdsa", scheme: "ecdsa-sha2-nistp256", publicPart: pem.text) {
-      self = key
-    } else {
-      self.init(keyType: "rsa", scheme: "rsassa-pss-sha256", publicPart: pem.text)
+      return
     }
+    // The usual spelling, whatever the file's: the key id goes by it.
+    for (keyType, scheme) in [("ecdsa", "ecdsa-sha2-nistp256"), ("rsa", "rsassa-pss-sha256")] {
+      guard let key = TrustKey(keyType: keyType, scheme: scheme, publicPart: pem.text) else { continue }
+      self.init(keyType: keyType, scheme: scheme, publicPart: key.pem)
+      return
+    }
+    return nil
   }
 
   /// The text of a PEM file; empty for a key of an unknown kind.
