@@ -42,6 +42,7 @@ deps:
 
 test-deps: deps
 	$(call install_missing,$(TEST_PACKAGES))
+	Tests/DistriRepoTests/Trust/python-tuf.sh .build/python-tuf
 
 release: deps
 	$(RELEASE)

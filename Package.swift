@@ -16,6 +16,8 @@ let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
 let system = Target.Dependency.product(name: "SystemPackage", package: "swift-system")
 let protobuf = Target.Dependency.product(name: "SwiftProtobuf", package: "swift-protobuf")
 let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
+// RSA.
+let cryptoExtras = Target.Dependency.product(name: "CryptoExtras", package: "swift-crypto")
 
 let package = Package(
   name: "distri",
@@ -74,7 +76,7 @@ let package = Package(
       name: "CCurl", path: "Sources/DistriRepo/CCurl", pkgConfig: "libcurl",
       providers: [.apt(["libcurl4-openssl-dev"])]),
     .target(
-      name: "DistriRepo", dependencies: ["DistriStore", "CCurl", "CLinux", system, logging, crypto],
+      name: "DistriRepo", dependencies: ["DistriStore", "CCurl", "CLinux", system, logging, crypto, cryptoExtras],
       exclude: ["CCurl"], swiftSettings: library),
 
     // The tools, composed from the libraries.
@@ -121,7 +123,14 @@ let package = Package(
     .testTarget(name: "DistriFSTests", dependencies: ["DistriFS", "FSTestSupport", "TestSupport"], swiftSettings: tool),
     .testTarget(
       name: "DistriBuildTests", dependencies: ["DistriBuild", "TestSupport"], exclude: ["Probe"], swiftSettings: tool),
-    .testTarget(name: "DistriRepoTests", dependencies: ["DistriRepo", "TestSupport"], swiftSettings: tool),
+    // An example, here because the tests run it.
+    .executableTarget(
+      name: "tuf-client", dependencies: ["DistriRepo", system], path: "Examples/tuf-client", exclude: ["README.md"],
+      swiftSettings: tool),
+    .testTarget(
+      name: "DistriRepoTests", dependencies: ["DistriRepo", "TestSupport", "tuf-client"],
+      exclude: ["Trust/interop.py", "Trust/python-tuf.sh"],
+      swiftSettings: tool),
     .executableTarget(
       name: "poison-mount", dependencies: ["DistriFS", "FSTestSupport", "CSupervisor", system], path: "Tests/poison-mount",
       swiftSettings: tool),

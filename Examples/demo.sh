@@ -46,7 +46,7 @@ clean_up() {
 trap clean_up EXIT
 
 mountpoint -q "$demo/ro" && distri-fuse unmount "$demo/ro"
-for part in store machine repo image definitions scaffold _build; do rm -rf "${demo:?}/$part"; done
+for part in store machine repo keys trust image definitions scaffold _build; do rm -rf "${demo:?}/$part"; done
 mkdir -p "$demo"/{store,ro,debs,sources,machine,repo,image}
 cp -r "$definitions" "$demo/definitions"
 
@@ -78,14 +78,17 @@ show readlink "$demo/ro/bin/nano"
 show ls -d "$demo"/ro/nano-*
 show distri-fuse run --store "$demo/store" -- hello
 
-step publish "the store becomes a repository, and a machine installs from it"
-show distri-fetch publish "$demo/store" --out "$demo/repo"
+step publish "the store becomes a signed repository, and a machine that trusts it installs from it"
+show distri-fetch keys generate --out "$demo/keys"
+show distri-fetch publish "$demo/store" --out "$demo/repo" --keys "$demo/keys"
 rm -f "$demo/port"
 printf '%s$ distri-fetch serve %s &%s\n' "$dim" "$(basename "$demo")/repo" "$plain"
 distri-fetch serve "$demo/repo" --listen 127.0.0.1:0 --port-file "$demo/port" 2>"$demo/serve.log" &
 server=$!
 for _ in $(seq 100); do [ -s "$demo/port" ] && break; sleep 0.1; done
-show distri-fetch install nano --root "$demo/machine" --repo "http://127.0.0.1:$(cat "$demo/port")"
+url=http://127.0.0.1:$(cat "$demo/port")
+show distri-fetch trust init "$demo/repo/tuf/root.json" --repo "$url" --trust "$demo/trust"
+show distri-fetch install nano --root "$demo/machine" --repo "$url" --trust "$demo/trust"
 kill "$server" && wait "$server" 2>/dev/null || true
 server=''
 show distri-fuse run --store "$demo/machine/roimg" -- nano --version

@@ -11,8 +11,11 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 $swift build --package-path Examples
 bin=$($swift build --package-path Examples --show-bin-path)
+# What a person does once, with a root from a place that is trusted.
+mkdir "$work/trust"
+cp "$demo/repo/tuf/root.json" "$work/trust/"
 for example in "readme $demo/store" "read-a-package $demo/store nano" "mount-in-process $demo/store $work/view nano" \
-  "build-hello $demo/store $demo/definitions $demo/sources" "mirror-a-repository $demo/repo $work/mirror nano"; do
+  "build-hello $demo/store $demo/definitions $demo/sources" "mirror-a-repository $demo/repo $work/trust $work/mirror nano"; do
   echo "\$ $example"
   # The words of an example have no spaces.
   # shellcheck disable=SC2086

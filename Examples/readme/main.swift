@@ -32,7 +32,10 @@ func build(_ view: some DependencyRoot, _ archives: some SourceFetcher) async th
 }
 
 func install(from url: String) async throws {
-  let repository = try await Repository(at: url, transport: StandardTransport())
+  let transport = try StandardTransport()
+  let trust = TrustStore(path: "/var/lib/distri/trust/example")
+  let trusted = try await TUFClient(store: trust, metadata: "\(url)/tuf", transport: transport).refresh()
+  let repository = try await Repository(at: url, trust: trusted, transport: transport)
   let installer = Installer(repositories: [repository], store: try LocalStore(path: "/roimg"))
   let plan = try await installer.plan([PackageQuery(parsing: "nano")])
   try await installer.install(plan)

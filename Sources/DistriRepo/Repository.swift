@@ -6,6 +6,8 @@ import SystemPackage
 
 /// One section of a repository as its index was when the value was made: static files over HTTP, or in a directory.
 ///
+/// Signed metadata proves the index, and the index proves all packages by size and SHA-256.
+///
 /// Format: FORMATS section 5, `docs/formats.md`.
 public struct Repository: PackageCatalog, PackageFetcher {
   /// What is accepted of a repository.
@@ -13,6 +15,8 @@ public struct Repository: PackageCatalog, PackageFetcher {
     /// Whether packages are accepted whose index entry has no digest, as in repositories of the original distri. Nothing but
     /// TLS protects them.
     public var allowsUnverifiedPackages = false
+    /// Whether an index is accepted that no signed metadata proves. Nothing but TLS protects it.
+    public var allowsUnsignedIndex = false
     /// The largest image, in bytes, that is accepted without a digest.
     public var maximumUnverifiedImageByteCount: UInt64 = 64 << 30
     /// How long the index, or a package's metadata, may take.
@@ -38,12 +42,17 @@ public struct Repository: PackageCatalog, PackageFetcher {
 
   /// Reads the section's index.
   ///
-  /// - Parameter root: an `http://`, `https://` or `file://` URL, or a path.
-  /// - Throws: what the transport throws, above all ``RepositoryError/notFound(url:)``;
+  /// - Parameters:
+  ///   - root: an `http://`, `https://` or `file://` URL, or a path.
+  ///   - trust: the repository's metadata as ``TUFClient/refresh()`` found it, by which the index is verified.
+  /// - Throws: what the transport throws, above all ``RepositoryError/notFound(url:)``; ``RepositoryError/untrusted(file:_:)``;
+  ///   ``RepositoryError/unsigned(repository:)`` without `trust`, unless the options allow that;
   ///   `StoreError.invalidMetadata` when the index does not parse or lists a package twice.
   public init(
-    at root: String, section: LocalStore.Section = .packages, transport: any Transport, options: Options = Options()
+    at root: String, section: LocalStore.Section = .packages, trust: TrustedRepository? = nil, transport: any Transport,
+    options: Options = Options()
   ) async throws {
+    guard trust != nil || options.allowsUnsignedIndex else { throw RepositoryError.unsigned(repository: root) }
     var root = root
     while root.utf8.count > 1, root.hasSuffix("/") { root.removeLast() }
     self.root = root
@@ -51,8 +60,14 @@ public struct Repository: PackageCatalog, PackageFetcher {
     self.transport = transport
     self.options = options
     let url = Self.url(of: Self.indexFileName, in: section, below: root)
-    let bytes = try await transport.bytes(
-      of: url, maximumByteCount: UInt64(RepositoryIndex.maximumByteCount), timeLimit: options.smallFileTimeLimit)
+    let limit = UInt64(RepositoryIndex.maximumByteCount)
+    let bytes: [UInt8]
+    if var trust {
+      let target = try await trust.target("\(section.rawValue)/\(Self.indexFileName)")
+      bytes = try await trust.bytes(of: target, from: root, limit: limit)
+    } else {
+      bytes = try await transport.bytes(of: url, maximumByteCount: limit, timeLimit: options.smallFileTimeLimit)
+    }
     index = try RepositoryIndex(serialized: bytes, subject: url.withoutCredentials)
     var positions: [PackageID: Int] = [:]
     for (position, package) in index.packages.enumerated() {

@@ -20,6 +20,12 @@ public enum RepositoryError: Error, Sendable, Equatable {
   case invalidURL(String)
   /// No repository has a package that was asked for, or that one of them depends on.
   case unresolved(String, neededBy: PackageID?, repositories: [String])
+  /// Signed metadata, or a file that it lists, does not verify.
+  case untrusted(file: String, TrustFailure)
+  /// The repository has no signed metadata that this machine trusts, and unsigned ones were not asked for.
+  case unsigned(repository: String)
+  /// Metadata could not be signed. `key` is its file or command.
+  case signing(key: String, reason: String)
   /// A system call failed.
   case system(operation: String, path: FilePath, Errno)
 }
@@ -77,6 +83,15 @@ extension RepositoryError: CustomStringConvertible {
       "no package «\(what.printable)»\(dependent.map { ", which \($0) needs," } ?? "") in "
         + (repositories.isEmpty
           ? "any repository: none is configured" : repositories.map(\.withoutCredentials).joined(separator: ", "))
+    case .untrusted(let file, let failure):
+      "\(file.withoutCredentials): \(failure)"
+    case .unsigned(let repository):
+      """
+      \(repository.withoutCredentials): no trusted root is known for this repository, so nothing proves its files; give it one with \
+      «distri-fetch trust init ROOT.json --repo URL», or accept an unsigned repository this once with --insecure-unsigned
+      """
+    case .signing(let key, let reason):
+      "cannot sign with \(key.printable): \(reason.printable)"
     case .system(let operation, let path, let errno):
       "\(operation) \(path): \(errno)"
     }

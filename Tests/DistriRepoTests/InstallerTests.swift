@@ -56,7 +56,7 @@ import Testing
     defer { server.stop() }
     let error = try await failure { try await scene.install("nano", from: [server.root]) }
     let url = "\(server.root)/pkg/\(file)"
-    let entry = try await Repository(at: scene.repository.string, transport: FileTransport()).entry(
+    let entry = try await Repository(at: scene.repository.string, transport: FileTransport(), options: .unsigned).entry(
       of: try PackageID(parsing: "lib9-amd64-1.9-10"))
     let expected = try #require(file.hasSuffix("squashfs") ? entry?.image : entry?.metadata)
     switch (lie, error) {
@@ -135,7 +135,7 @@ import Testing
       let reports = try await Publisher(store: store, output: directory.path.appending("repo")).publish()
       #expect(reports.map(\.section).contains(section.rawValue))
       let repository = try await Repository(
-        at: directory.path.appending("repo").string, section: section, transport: FileTransport())
+        at: directory.path.appending("repo").string, section: section, transport: FileTransport(), options: .unsigned)
       let target = try LocalStore(path: directory.path.appending("machine-\(section)"), section: section)
       let installer = Installer(repositories: [repository], store: target)
       try await installer.install(try await installer.plan([try PackageQuery(parsing: "a")]))

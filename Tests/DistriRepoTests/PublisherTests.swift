@@ -62,7 +62,7 @@ import Testing
     #expect(after.packages.map(\.id.name) == ["a", "b"])
     #expect(after.packages[0].image == before.packages[0].image)
     #expect(after.packages[0].metadata != before.packages[0].metadata)
-    let repository = try await Repository(at: scene.repository.string, transport: FileTransport())
+    let repository = try await Repository(at: scene.repository.string, transport: FileTransport(), options: .unsigned)
     #expect(try await repository.metadata(of: after.packages[0].id).summary == "new")
   }
 
@@ -101,7 +101,7 @@ import Testing
     let reader = Task {
       var seen: [Int] = []
       while seen.last != 12 {
-        let repository = try await Repository(at: root.string, transport: FileTransport())
+        let repository = try await Repository(at: root.string, transport: FileTransport(), options: .unsigned)
         for package in repository.packages() {
           let directory = try TemporaryDirectory()
           let files = StagedFiles(image: directory.path.appending("i"), metadata: directory.path.appending("m"))

@@ -13,7 +13,7 @@ import Testing
   ) async throws -> Repository {
     var files = files
     files["\(root)/pkg/meta.binaryproto"] = try RepositoryIndex(packages: packages).serialized()
-    return try await Repository(at: root, transport: MemoryTransport(files: files))
+    return try await Repository(at: root, transport: MemoryTransport(files: files), options: .unsigned)
   }
 
   private func repository(_ names: [String], at root: String = "mem", metadata: [String: String] = [:]) async throws -> Repository {
@@ -22,7 +22,7 @@ import Testing
       packages: names.map { .init(id: try PackageID(parsing: $0)) }
     ).serialized()
     for (name, text) in metadata { files["\(root)/pkg/\(name).meta.textproto"] = Array(text.utf8) }
-    var options = Repository.Options()
+    var options = Repository.Options.unsigned
     options.allowsUnverifiedPackages = true
     return try await Repository(at: root, transport: MemoryTransport(files: files), options: options)
   }
@@ -75,14 +75,14 @@ import Testing
     let id = try PackageID(parsing: "a-amd64-1-1")
     let error = try await failure { try await scene.install("a", from: [scene.repository.string]) }
     #expect(error == .unverifiable(id, repository: scene.repository.string))
-    var options = Repository.Options()
+    var options = Repository.Options.unsigned
     options.allowsUnverifiedPackages = true
     #expect(try await scene.install("a", from: [scene.repository.string], options: options).files() == scene.store.files())
   }
 
   @Test func `an unverified file that is no image is refused`() async throws {
     let directory = try TemporaryDirectory()
-    var options = Repository.Options()
+    var options = Repository.Options.unsigned
     options.allowsUnverifiedPackages = true
     let id = try PackageID(parsing: "a-amd64-1-1")
     let files = [
@@ -103,7 +103,9 @@ import Testing
   ])
   func `a hostile index is a typed error`(index: [UInt8]) async throws {
     let transport = MemoryTransport(files: ["http://x/pkg/meta.binaryproto": index])
-    let error = try await failure(StoreError.self) { try await Repository(at: "http://x/", transport: transport) }
+    let error = try await failure(StoreError.self) {
+      try await Repository(at: "http://x/", transport: transport, options: .unsigned)
+    }
     guard case .invalidMetadata("http://x/pkg/meta.binaryproto", _, _) = error else { throw error }
   }
 
@@ -130,7 +132,7 @@ import Testing
       }
       let transport = MemoryTransport(files: ["m/pkg/meta.binaryproto": bytes])
       do {
-        let repository = try await Repository(at: "m", transport: transport)
+        let repository = try await Repository(at: "m", transport: transport, options: .unsigned)
         for package in repository.packages() { #expect(!package.description.contains("/")) }
       } catch is StoreError {
         refused += 1
@@ -146,7 +148,7 @@ import Testing
       let files = [
         "\(root)/pkg/meta.binaryproto": try RepositoryIndex(packages: [.init(id: id)]).serialized(), "\(url).meta.textproto": text,
       ]
-      var options = Repository.Options()
+      var options = Repository.Options.unsigned
       options.allowsUnverifiedPackages = true
       let repository = try await Repository(at: root, transport: MemoryTransport(files: files), options: options)
       #expect(try await repository.metadata(of: id).version == "1-1")

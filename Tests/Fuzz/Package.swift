@@ -17,6 +17,7 @@ let package = Package(
       name: "fuzz",
       dependencies: [
         "CFuzzer", .product(name: "DistriStore", package: "distri"), .product(name: "DistriBuild", package: "distri"),
+        .product(name: "DistriRepo", package: "distri"),
         .product(name: "SystemPackage", package: "swift-system"),
       ]),
   ],

@@ -46,9 +46,9 @@ files=("$work"/store/*-1.squashfs "$work"/store/*-1.meta.textproto)
 urls() { for file in "${files[@]}"; do printf '%s/pkg/%s ' "$1" "$(basename "$file")"; done; }
 run() { # NAME → runs it into an empty $root
   case $1 in
-  'distri-fetch install, nginx') "$bin/distri-fetch" install set --root "$root" --repo http://127.0.0.1:8970 >/dev/null 2>&1 ;;
-  'distri-fetch install, distri-fetch serve') "$bin/distri-fetch" install set --root "$root" --repo http://127.0.0.1:8971 >/dev/null 2>&1 ;;
-  'distri-fetch install, directory') "$bin/distri-fetch" install set --root "$root" --repo "$work/repo" >/dev/null 2>&1 ;;
+  'distri-fetch install, nginx') "$bin/distri-fetch" install set --insecure-unsigned --root "$root" --repo http://127.0.0.1:8970 >/dev/null 2>&1 ;;
+  'distri-fetch install, distri-fetch serve') "$bin/distri-fetch" install set --insecure-unsigned --root "$root" --repo http://127.0.0.1:8971 >/dev/null 2>&1 ;;
+  'distri-fetch install, directory') "$bin/distri-fetch" install set --insecure-unsigned --root "$root" --repo "$work/repo" >/dev/null 2>&1 ;;
   # shellcheck disable=SC2046 # a word for each URL
   'curl -Z, nginx') (cd "$root" && curl -sZ --no-progress-meter --parallel-max 16 --remote-name-all $(urls http://127.0.0.1:8970)) ;;
   # shellcheck disable=SC2046

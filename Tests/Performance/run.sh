@@ -10,3 +10,4 @@ echo '## Writing an image' && ./image-writer.sh
 echo '## The view of a store' && ./view.sh "$bin"
 echo '## A sandbox' && ./sandbox.sh
 echo '## Installing' && ./install.sh "$bin"
+echo '## Trust' && ./trust.sh "$bin"

@@ -14,6 +14,9 @@ import Testing
     "distri-build", "distri-build import", "distri-build scaffold", "distri-build build", "distri-build batch", "distri-build bump",
     "distri-build lint", "distri-build patch", "distri-build env", "distri-build log", "distri-build why", "distri-build sbom",
     "distri-fetch", "distri-fetch publish",
+    "distri-fetch keys", "distri-fetch keys generate", "distri-fetch trust", "distri-fetch trust init",
+    "distri-fetch trust refresh",
+    "distri-fetch trust show",
     "distri-fetch serve", "distri-fetch install", "distri-mkimage", "distri-mkimage build", "distri-mkimage boot",
   ]
 
@@ -35,7 +38,7 @@ import Testing
   @Test(arguments: [
     ("distri-fuse mount --no-such-flag", 64), ("distri-fuse unmount /", 66), ("distri-fuse run --store /nowhere -- true", 66),
     ("distri-fuse status /nowhere", 66), ("distri-build build --store /nowhere --definitions /nowhere nano", 66),
-    ("distri-build", 0), ("distri-fetch install nano --root /nowhere --repo /nowhere", 66),
+    ("distri-build", 0), ("distri-fetch install nano --insecure-unsigned --root /nowhere --repo /nowhere", 66),
     ("distri-fetch install ../etc --root /nowhere --repo /nowhere", 64), ("distri-fetch publish /nowhere --out /nowhere/out", 66),
     ("distri-mkimage build --store /nowhere --package bash --kernel linux-image -o /nowhere/out", 66),
   ])

@@ -55,3 +55,12 @@ struct Digester {
   /// 32 bytes.
   func finish() -> [UInt8] { Array(hash.finalize()) }
 }
+
+extension Digester {
+  /// 64 bytes.
+  static func sha512(of bytes: [UInt8]) -> [UInt8] {
+    var hash = SHA512()
+    unsafe bytes.withUnsafeBytes { unsafe hash.update(bufferPointer: $0) }
+    return Array(hash.finalize())
+  }
+}

@@ -121,8 +121,22 @@ extension Files {
     try rename(temporary, to: path)
   }
 
-  /// Replaces a file by another content, durable when this returns.
+  /// Replaces a file by another content, durable when this returns; what was replaced before it in its directory is durable first.
   static func replace(_ path: FilePath, by bytes: [UInt8]) throws(RepositoryError) {
+    let temporary = try create(for: path, holding: bytes)
+    // Before the index says that they are there: the names of the files.
+    try synchronize(path.removingLastComponent())
+    try rename(temporary, to: path)
+    try synchronize(path.removingLastComponent())
+  }
+
+  /// Replaces a file by another content: whole at any time, and durable once ``synchronize(_:)`` was called for its directory.
+  static func replaceLazily(_ path: FilePath, by bytes: [UInt8]) throws(RepositoryError) {
+    try rename(try create(for: path, holding: bytes), to: path)
+  }
+
+  /// Makes a durable file under a temporary name.
+  private static func create(for path: FilePath, holding bytes: [UInt8]) throws(RepositoryError) -> FilePath {
     let temporary = temporaryName(for: path)
     do {
       let file = try FileDescriptor.open(
@@ -134,13 +148,11 @@ extension Files {
     } catch {
       throw .system(operation: "write", path: temporary, error as? Errno ?? .ioError)
     }
-    // Before the index says that they are there: the names of the files.
-    try synchronize(path.removingLastComponent())
-    try rename(temporary, to: path)
-    try synchronize(path.removingLastComponent())
+    return temporary
   }
 
-  private static func synchronize(_ directory: FilePath) throws(RepositoryError) {
+  /// Makes the names in a directory durable.
+  static func synchronize(_ directory: FilePath) throws(RepositoryError) {
     let file = try open(directory)
     defer { try? file.close() }
     guard fsync(file.rawValue) == 0 else { throw .system(operation: "fsync", path: directory, Errno(rawValue: errno)) }

@@ -40,16 +40,24 @@ extension Transport {
   public func download(
     _ url: String, to path: FilePath, sha256: [UInt8]? = nil, subject: String? = nil, maximumByteCount: UInt64 = 64 << 30
   ) async throws -> RepositoryIndex.FileDigest {
-    let suffix = String(UInt64.random(in: .min ... .max), radix: 36)
-    let partial = path.removingLastComponent().appending(".\(path.lastComponent?.string ?? "download").\(suffix).part")
-    do {
+    try await replacing(path) { partial in
       let got = try await write(url, creating: partial, maximumByteCount: maximumByteCount)
       if let sha256, sha256 != got.sha256 {
         let expected = RepositoryIndex.FileDigest(byteCount: got.byteCount, sha256: sha256)
         throw RepositoryError.mismatch(subject: subject ?? path.string, url: url, expected: expected, got: got)
       }
-      try Files.rename(partial, to: path)
       return got
+    }
+  }
+
+  /// Gives the body a name beside the path; what it has made there takes the path's place at the end.
+  func replacing<Result>(_ path: FilePath, by body: (FilePath) async throws -> Result) async throws -> Result {
+    let suffix = String(UInt64.random(in: .min ... .max), radix: 36)
+    let partial = path.removingLastComponent().appending(".\(path.lastComponent?.string ?? "download").\(suffix).part")
+    do {
+      let result = try await body(partial)
+      try Files.rename(partial, to: path)
+      return result
     } catch {
       try? Files.remove(partial)
       throw error

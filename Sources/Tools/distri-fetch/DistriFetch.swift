@@ -11,15 +11,17 @@ struct DistriFetch: ParsableCommand {
     commandName: "distri-fetch",
     abstract: "Publish, serve and install packages.",
     discussion: """
-      A repository is a directory of static files. Make one of a store, serve it, install from it:
+      A repository is a directory of static files. Make one of a store, sign it, serve it, trust it, install from it:
 
-        distri-fetch publish /roimg --out /srv/distri
+        distri-fetch keys generate --out keys
+        distri-fetch publish /roimg --out /srv/distri --keys keys
         distri-fetch serve /srv/distri --listen 127.0.0.1:8000 &
+        distri-fetch trust init /srv/distri/tuf/root.json --repo http://127.0.0.1:8000
         distri-fetch install nano --root /mnt --repo http://127.0.0.1:8000
 
       Without --repo, the repositories of /etc/distri/repos.d/*.repo are used; DISTRICFG names another directory than /etc/distri.
       """,
-    subcommands: [Publish.self, Serve.self, Install.self, List.self, Info.self, Search.self])
+    subcommands: [Publish.self, Keys.self, Serve.self, Trust.self, Install.self, List.self, Info.self, Search.self])
 }
 
 extension RepositoryError: ExitStatusProviding {
@@ -28,8 +30,8 @@ extension RepositoryError: ExitStatusProviding {
     switch self {
     case .notFound, .unresolved: ExitStatus.notFound
     case .transferFailed: ExitStatus.unavailable
-    case .tooLarge, .mismatch, .unverifiable: ExitStatus.badData
-    case .invalidURL: ExitStatus.usage
+    case .tooLarge, .mismatch, .unverifiable, .untrusted, .unsigned: ExitStatus.badData
+    case .invalidURL, .signing: ExitStatus.usage
     case .system(_, _, let errno): ExitStatus.of(errno: errno)
     }
   }

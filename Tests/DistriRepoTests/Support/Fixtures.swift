@@ -100,6 +100,15 @@ struct MemoryTransport: Transport {
   }
 }
 
+extension Repository.Options {
+  /// For tests of everything but trust.
+  static var unsigned: Self {
+    var options = Self()
+    options.allowsUnsignedIndex = true
+    return options
+  }
+}
+
 /// A store, the repository made of it, and a place for machines.
 struct Scene: ~Copyable {
   let directory: TemporaryDirectory
@@ -124,7 +133,7 @@ struct Scene: ~Copyable {
   }
 
   /// Installs on the machine from a server.
-  func install(_ query: String, from roots: [String], options: Repository.Options = .init()) async throws -> LocalStore {
+  func install(_ query: String, from roots: [String], options: Repository.Options = .unsigned) async throws -> LocalStore {
     let transport = try StandardTransport(options: .impatient)
     let store = try machineStore()
     var repositories: [Repository] = []

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import DistriBuild
+import DistriRepo
 import DistriStore
 import Glibc
 import SystemPackage
@@ -73,12 +74,41 @@ func writeSeeds(of target: String, to folder: String) throws {
         #"{"files": [{"filename": "a-1.zip", "url": "x/a-1.zip", "hashes": {"sha256": "00"}, "yanked": "\u00e9"}], "license": ["mit"]}"#
           .utf8),
       folder + "/json")
+  case "trust":
+    try writeTrustSeeds(to: folder)
   case "release-page":
     try write(
       Array("<a href=\"nano-8.0.tar.xz#sha256=00\" data-yanked>nano-7.3.tar.gz</a><!-- nano-7.2.1.tar.xz -->&#x41;".utf8),
       folder + "/links")
     try write(Array(#"{"files": [{"filename": "nano-8.0.tar.xz", "url": "/x/nano-8.0.tar.xz"}]}"#.utf8), folder + "/json")
   default: break
+  }
+}
+
+private func writeTrustSeeds(to folder: String) throws {
+  let head = #""spec_version":"1.0.31","version":1,"expires":"2026-11-26T15:04:05Z""#
+  let hash = String(repeating: "ab", count: 32)
+  let role = #"{"keyids":["a"],"threshold":1}"#
+  let key = #"{"keytype":"ed25519","scheme":"ed25519","keyval":{"public":"\#(hash)"}}"#
+  let info = #"{"version":1,"length":2,"hashes":{"sha256":"\#(hash)"}}"#
+  let delegation = #"{"name":"é","keyids":["a"],"threshold":1,"terminating":true,"paths":["pkg/*.[a-z]?"]}"#
+  let bodies = [
+    "root":
+      #""consistent_snapshot":true,"keys":{"a":\#(key)},"roles":{"root":\#(role),"timestamp":\#(role),"snapshot":\#(role),"targets":\#(role)}"#,
+    "timestamp": #""meta":{"snapshot.json":\#(info)}"#, "snapshot": #""meta":{"targets.json":\#(info)}"#,
+    "targets":
+      #""targets":{"pkg/a":{"length":1,"hashes":{"sha256":"\#(hash)"}}},"delegations":{"keys":{"a":\#(key)},"roles":[\#(delegation)]}"#,
+  ]
+  for (name, body) in bodies {
+    let text = #"{"signed":{"_type":"\#(name)",\#(head),\#(body)},"signatures":[{"keyid":"a","sig":"00"}]}"#
+    try write(Array(text.utf8), "\(folder)/\(name)")
+  }
+  try write(Array(#"{"a\u00e9\ud83d\ude00":[1,-2,true,null,"\\\n"]}"#.utf8), "\(folder)/json")
+  try write(Array("2026-11-26T15:04:05Z".utf8), "\(folder)/time")
+  for kind in [PrivateKey.Kind.ed25519, .ecdsa] {
+    guard let key = PrivateKey.generate(kind) else { continue }
+    try write(Array(key.pem.utf8), "\(folder)/\(kind)")
+    try write(Array(key.publicKey.pem.utf8), "\(folder)/\(kind).pub")
   }
 }
 

@@ -58,6 +58,10 @@ let targets: [String: Target] = [
     readIndexes(bytes(data, size))
     return 0
   },
+  "trust": { data, size in
+    readTrust(bytes(data, size))
+    return 0
+  },
   "release-page": { data, size in
     lookForRelease(on: bytes(data, size))
     return 0
