@@ -42,29 +42,79 @@ public struct Installer: Sendable {
     return plan
   }
 
+  /// Finds out what an update would bring: of what is asked for, the newest versions over all repositories, none older than what is
+  /// selected. Pinned packages stay.
+  ///
+  /// - Parameters:
+  ///   - selection: what is asked for, and selected.
+  ///   - only: these packages alone; empty for all.
+  /// - Throws: as ``plan(_:architecture:)``.
+  public func planUpdate(
+    of selection: Generation.Selection, only: [PackageQuery] = [], architecture: Architecture = .host
+  ) async throws -> InstallPlan {
+    let offered = Dictionary(grouping: Set(repositories.flatMap { $0.packages() }), by: \.name)
+    var changes: [PackageQuery] = []
+    for want in selection.allWants where selection.pin(for: want) == nil {
+      let choice = selection.choice(for: want)
+      // What has no version yet, a new member of a set, is wanted in any case.
+      guard choice == nil || only.isEmpty || only.contains(where: { $0.meansSamePackage(as: want) }) else { continue }
+      let candidates = (offered[want.name] ?? []) + (choice.map { [$0] } ?? [])
+      guard let newest = want.newest(of: candidates, defaultArchitecture: architecture) else {
+        throw RepositoryError.unresolved(want.description, neededBy: nil, repositories: repositories.map(\.root))
+      }
+      if newest != choice { changes.append(try PackageQuery(parsing: newest.description)) }
+    }
+    return try await plan(changes, architecture: architecture)
+  }
+
   /// Installs what is missing: all of it appears in the store, or nothing.
   ///
   /// - Parameters:
-  ///   - root: below its `etc`, the packages' defaults are put where nothing is yet, before the packages appear. Nil: nowhere.
+  ///   - change: says what the generation names that becomes current with the packages; nil to make none.
+  ///   - root: below its `etc`, the packages' defaults are put where nothing is yet, before the packages appear; defaults of earlier versions
+  ///     that nobody has changed are replaced, and beside others the new ones are put as `.new`. Nil: nowhere.
   ///   - onFetched: called for each package that came, in any order.
   /// - Throws: what ``Repository/fetch(_:to:)`` and `LocalStore.transaction` throw; ``RepositoryError/system(operation:path:_:)``.
+  @discardableResult
   public func install(
-    _ plan: InstallPlan, defaultsBelow root: FilePath? = nil, onFetched: @escaping @Sendable (PackageID) -> Void = { _ in }
-  ) async throws {
-    guard !plan.missing.isEmpty else { return }
-    try await store.transaction { area in
-      // Another process may have been faster.
-      let present = try packagesPresent()
+    _ plan: InstallPlan, making change: GenerationMaker? = nil, defaultsBelow root: FilePath? = nil,
+    onFetched: @escaping @Sendable (PackageID) -> Void = { _ in }
+  ) async throws -> InstallResult {
+    var result = InstallResult()
+    guard !plan.missing.isEmpty || change != nil else { return result }
+    result.generation = try await store.transaction(making: change ?? { _ in nil }) { area in
+      // What is there is kept from collectors from here on. Another process may have been faster, with either.
+      let missing = Set(try await store.reserve(plan.present + plan.missing.map(\.id), in: area))
+      let items = plan.missing + plan.present.map { InstallPlan.Item(id: $0, byteCount: nil) }
       // The largest first: none of them is left over at the end, when the line would be idle beside it.
-      let packages = plan.missing.filter { !present.contains($0.id) }.sorted { ($0.byteCount ?? 0) > ($1.byteCount ?? 0) }.map(\.id)
+      let packages = items.filter { missing.contains($0.id) }.sorted { ($0.byteCount ?? 0) > ($1.byteCount ?? 0) }.map(\.id)
       let files = packages.map { area.files(of: $0) }
       try await fetch(zip(packages, files), onFetched)
       // An `etc` among sources is not the machine's.
       if let root, store.section == .packages {
-        let defaults = try ConfigurationDefaults(root: root)
-        for files in files { try defaults.copy(from: try PackageImage(path: files.image)) }
+        result.newDefaults = try placeDefaults(of: zip(packages, files), plan.present, below: root)
       }
     }
+    return result
+  }
+
+  /// Puts the defaults of packages that have come, or that are there and are going to be selected.
+  private func placeDefaults(
+    of staged: some Sequence<(PackageID, StagedFiles)>, _ present: [PackageID], below root: FilePath
+  ) throws -> [String] {
+    let selected = Set(try store.generations.current()?.selection.packages ?? present)
+    let versions = Dictionary(grouping: try packagesPresent(), by: \.unversioned)
+    let defaults = try ConfigurationDefaults(root: root)
+    var new: [String] = []
+    func place(_ package: PackageID, _ image: PackageImage) throws {
+      let others = try (versions[package.unversioned] ?? []).filter { $0 != package }.sorted().map {
+        ConfigurationDefaults.Version(image: try store.image(of: $0), isSelected: selected.contains($0))
+      }
+      new += try defaults.copy(from: image, after: others)
+    }
+    for (package, files) in staged { try place(package, try PackageImage(path: files.image)) }
+    for package in present where !selected.contains(package) { try place(package, try store.image(of: package)) }
+    return new.sorted()
   }
 
   private func fetch(
@@ -96,6 +146,17 @@ public struct Installer: Sendable {
       return []
     }
   }
+}
+
+/// What an installation has done beside bringing packages.
+public struct InstallResult: Sendable {
+  /// The generation that was made; nil when nothing is selected that was not.
+  public var generation: Generation?
+  /// Defaults that lie beside files that somebody has changed: paths below the root, such as `etc/nano.conf.new`; sorted.
+  public var newDefaults: [String] = []
+
+  /// Nothing was done.
+  public init() {}
 }
 
 /// What an installation would do.

@@ -19,6 +19,8 @@ public enum StoreError: Error, Sendable, Equatable {
   case locked(FilePath, holder: Int32?)
   /// The store at the path has the package with other contents.
   case immutable(PackageID, in: FilePath)
+  /// The store has no generation of that number; nil: none at all, or none before the current one.
+  case noGeneration(UInt64?, in: FilePath)
   /// A system call failed.
   case system(operation: String, path: FilePath, Errno)
 
@@ -57,6 +59,10 @@ extension StoreError: CustomStringConvertible {
       "\(path) is being written by \(holder.map { "process \($0)" } ?? "another process"); try again when it is done"
     case .immutable(let package, let path):
       "\(path) has \(package) already, with other contents; a package never changes: give the new one a higher revision"
+    case .noGeneration(let number?, let path):
+      "\(path) has no generation \(number); distri-fetch generations lists those that are there"
+    case .noGeneration(nil, let path):
+      "\(path) has no such generation: every installation, update and removal by distri-fetch makes one"
     case .system(let operation, let path, let errno):
       "\(operation) \(path): \(errno)"
     }

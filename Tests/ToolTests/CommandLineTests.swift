@@ -14,10 +14,11 @@ import Testing
     "distri-build", "distri-build import", "distri-build scaffold", "distri-build build", "distri-build batch", "distri-build bump",
     "distri-build lint", "distri-build patch", "distri-build env", "distri-build log", "distri-build why", "distri-build sbom",
     "distri-fetch", "distri-fetch publish",
-    "distri-fetch keys", "distri-fetch keys generate", "distri-fetch trust", "distri-fetch trust init",
-    "distri-fetch trust refresh",
-    "distri-fetch trust show",
-    "distri-fetch serve", "distri-fetch install", "distri-mkimage", "distri-mkimage build", "distri-mkimage boot",
+    "distri-fetch keys", "distri-fetch keys generate", "distri-fetch trust", "distri-fetch trust init", "distri-fetch trust refresh",
+    "distri-fetch trust show", "distri-fetch serve", "distri-fetch install", "distri-fetch update", "distri-fetch remove",
+    "distri-fetch generations", "distri-fetch rollback", "distri-fetch pin", "distri-fetch unpin", "distri-fetch gc",
+    "distri-fetch list", "distri-fetch info", "distri-fetch why", "distri-fetch verify", "distri-mkimage", "distri-mkimage build",
+    "distri-mkimage boot",
   ]
 
   /// To accept a change: `UPDATE_SNAPSHOTS=1 swift test --filter CommandLineTests`, and review the difference.

@@ -5,6 +5,10 @@
 //   store-worker write STORE PREFIX             commits and removes packages until it is killed
 //   store-worker write STORE PREFIX COUNT       so many revisions
 //   store-worker extract DIRECTORY ARCHIVE…     extracts each archive below the directory, says how it ended and the peak memory
+//   store-worker generations STORE SEED COUNT   so many installations, removals, ways back and collections at random
+//   store-worker collect STORE KEEP             a collection that keeps so many generations
+//   store-worker reserve STORE PACKAGE…         keeps packages until it is killed
+//   store-worker idle DIRECTORY FILE…           has files below a directory open until it is killed, its own directory being the first one
 
 import DistriStore
 import Foundation
@@ -53,6 +57,12 @@ func extract(_ archive: String, into directory: FilePath) -> String {
   }
 }
 
+/// It is killed, or its parent was.
+func untilParentEnds() async {
+  let parent = getppid()
+  while getppid() == parent { try? await Task.sleep(for: .milliseconds(100)) }
+}
+
 let arguments = CommandLine.arguments
 switch arguments.dropFirst().first {
 case "write" where arguments.count >= 4:
@@ -66,6 +76,24 @@ case "extract" where arguments.count >= 4:
   let status = try String(contentsOfFile: "/proc/self/status", encoding: .utf8)
   let peak = status.split(separator: "\n").first { $0.hasPrefix("VmHWM:") }?.split(separator: " ")
   print("peak \(peak?.dropFirst().first ?? "") KiB")
+case "generations" where arguments.count == 5:
+  var worker = GenerationWorker(
+    store: try LocalStore(path: FilePath(arguments[2]), patience: .seconds(300)), random: UInt64(arguments[3]) ?? 0)
+  try await worker.run(count: Int(arguments[4]) ?? 0)
+case "collect" where arguments.count == 4:
+  let store = try LocalStore(path: FilePath(arguments[2]))
+  _ = try await Collector(store, keeping: .init(count: Int(arguments[3]) ?? 1)).collect()
+case "reserve" where arguments.count >= 4:
+  let packages = try arguments.dropFirst(3).map { try PackageID(parsing: $0) }
+  let held = try await LocalStore(path: FilePath(arguments[2])).reserve(packages)
+  await untilParentEnds()
+  withExtendedLifetime(held) {}
+case "idle" where arguments.count >= 4:
+  let root = FilePath(arguments[2])
+  guard chdir(root.appending(arguments[3]).string) == 0 else { exit(1) }
+  for name in arguments.dropFirst(4) { _ = try FileDescriptor.open(root.appending(name), .readOnly) }
+  if let last = arguments.last { unlink(root.appending(last).string) }
+  await untilParentEnds()
 default:
   exit(64)
 }

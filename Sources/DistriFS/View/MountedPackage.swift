@@ -31,6 +31,14 @@ final class MountedPackage: Sendable {
     known = summary
   }
 
+  /// The same package, of which nothing has been said yet.
+  func renewed() -> MountedPackage {
+    let package = MountedPackage(number: number, name: name, identity: identity)
+    if let opened = opened.load() { _ = package.opened.storeIfNil(opened) }
+    if let notes = notes.load() { _ = package.notes.storeIfNil(notes) }
+    return package
+  }
+
   /// The full name. A name that is none never gets into a view.
   var id: PackageID { get throws(StoreError) { try PackageID(parsing: String(decoding: name.array, as: UTF8.self)) } }
 

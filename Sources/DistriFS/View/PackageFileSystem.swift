@@ -8,7 +8,8 @@ import SystemPackage
 /// The view of a store: each package under its full name, and the exchange directories that packages fill together.
 ///
 /// A package that arrives in the store or leaves it is shown or hidden while the view is mounted. Each package is opened on its own, when it
-/// is first used: one that is damaged gives `EIO`, and the others work. Answers come from indexes that lie in `<store>/.index`, where the store
+/// is first used: one that is damaged gives `EIO`, and the others work. Where the store has generations, the packages of the current one fill
+/// the exchange directories, and another one shows there as soon as it is current; the others are shown under their names only. Answers come from indexes that lie in `<store>/.index`, where the store
 /// can be written, or in memory.
 public final class PackageFileSystem: LiveFileSystem {
   /// What is shown.
@@ -109,6 +110,9 @@ public final class PackageFileSystem: LiveFileSystem {
     var problems: [(subject: String, reason: String)] = []
     do throws(StoreError) {
       problems = try store.defects().map { ("store", "\($0)") } + hidden()
+      if selection.only == nil, case .unreadable(let error) = CurrentSelection.state(of: store) {
+        problems.append(("generation", "all packages are shown: \(error)"))
+      }
     } catch {
       problems = [("store", "\(error)")]
     }

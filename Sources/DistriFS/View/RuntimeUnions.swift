@@ -45,7 +45,7 @@ struct RuntimeUnions: Sendable {
     var shown: [[UInt8]: MountedPackage] = [:]
     for slot in slots { if slot.isShown { shown[slot.package.name.array] = slot.package } }
     let ordered = declarations.compactMap { declaration -> (Declaration, PackageID, MountedPackage)? in
-      guard let slot = slots[declaration.package], slot.isShown, let id = try? slot.package.id
+      guard let slot = slots[declaration.package], slot.isShown, slot.isSelected, let id = try? slot.package.id
       else { return nil }
       return (declaration, id, slot.package)
     }.sorted {

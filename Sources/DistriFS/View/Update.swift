@@ -21,6 +21,16 @@ struct Update {
     var fingerprint: StoreScan.Fingerprint
   }
 
+  /// What is different between the view and the store.
+  private struct Difference {
+    var gone: [MountedPackage] = []
+    /// Packages that leave the exchange directories.
+    var hidden: [MountedPackage] = []
+    var added: [ViewBuilder.Arrival] = []
+
+    var isEmpty: Bool { gone.isEmpty && hidden.isEmpty && added.isEmpty }
+  }
+
   private let store: LocalStore
   private let selection: PackageFileSystem.Selection
   private let sources: [ExchangeSource]
@@ -49,28 +59,52 @@ struct Update {
   ) throws(StoreError) -> Result {
     let scan = try StoreScan(store)
     var known: Set<UInt64> = []
-    var gone: [MountedPackage] = []
+    var difference = Difference()
     var again: [MountedPackage] = []
-    for package in before.shown {
+    for slot in before.slots where slot.isShown {
+      let package = slot.package
       let key = package.name.checksum
       if package.identity == nil {
         known.insert(key)
       } else if let found = scan.packages[key], isSame(package, found, extent) {
         known.insert(key)
-        if isDoubtful(package) { again.append(package) }
+        switch (slot.isSelected, isSelected(key, scan)) {
+        case (true, false): difference.hidden.append(package)
+        // What was said of it, that it claims nothing, is said once only.
+        case (false, true): again.append(package.renewed())
+        default: if isDoubtful(package) { again.append(package) }
+        }
       } else if isInherited, selection.only != nil {
         // Shown by the server before, and asked for.
         known.insert(key)
       } else {
-        gone.append(package)
+        difference.gone.append(package)
       }
     }
     let come = arrivals(in: scan, known, &numbering)
     let opened = open(come + again)
-    let added =
-      come.map { ViewBuilder.Arrival(package: $0, index: opened[$0.number]) }
-      + again.compactMap { package in opened[package.number].map { ViewBuilder.Arrival(package: package, index: $0) } }
-    return result(after: before, gone, added, scan, &numbering, time)
+    difference.added =
+      come.map { arrival($0, opened[$0.number], scan) }
+      + again.compactMap { package in
+        // One that cannot be opened is selected all the same, and tried again.
+        let index = opened[package.number]
+        let isSwitched = before.slots[package.number]?.package !== package
+        return index == nil && !isSwitched ? nil : arrival(package, index, scan, isNamed: isSwitched)
+      }
+    return result(after: before, difference, scan, &numbering, time)
+  }
+
+  private func arrival(
+    _ package: MountedPackage, _ index: PackageIndex?, _ scan: StoreScan, isNamed: Bool = false
+  ) -> ViewBuilder.Arrival {
+    ViewBuilder.Arrival(
+      package: package, index: index, isSelected: isSelected(package.name.checksum, scan), isNamed: isNamed)
+  }
+
+  /// Whether a package fills exchange directories: all of a selection do, and all of a store without generations.
+  private func isSelected(_ key: UInt64, _ scan: StoreScan) -> Bool {
+    guard selection.only == nil, case .selected(let current) = scan.selection else { return true }
+    return current.contains(key)
   }
 
   /// The view with the directory that keeps a package's place, if one is wanted.
@@ -89,19 +123,22 @@ struct Update {
   }
 
   private func result(
-    after before: View, _ gone: [MountedPackage], _ added: [ViewBuilder.Arrival], _ scan: StoreScan, _ numbering: inout Numbering,
-    _ time: Int64?
+    after before: View, _ difference: Difference, _ scan: StoreScan, _ numbering: inout Numbering, _ time: Int64?
   ) -> Result {
-    if gone.isEmpty, added.isEmpty { return Result(view: dropUnused(before), changes: [], fingerprint: scan.fingerprint) }
-    let built = ViewBuilder.apply(removing: gone, adding: added, to: before, sources: sources, at: time, &numbering)
+    if difference.isEmpty { return Result(view: dropUnused(before), changes: [], fingerprint: scan.fingerprint) }
+    let (gone, added) = (difference.gone, difference.added)
+    let built = ViewBuilder.apply(
+      removing: gone, hiding: difference.hidden, adding: added, to: before, sources: sources, at: time, &numbering)
     var slots = before.slots
     for package in gone { slots[package.number]?.isShown = false }
+    for package in difference.hidden { slots[package.number]?.isSelected = false }
     for arrival in added {
-      slots[arrival.package.number] = View.Slot(package: arrival.package, isShown: true)
+      slots[arrival.package.number] = View.Slot(package: arrival.package, isShown: true, isSelected: arrival.isSelected)
     }
-    let numbers = Set(gone.map(\.number))
+    let numbers = Set(gone.map(\.number)).union(added.filter { !$0.isNamed }.map(\.package.number))
     let declarations =
-      before.unions.declarations.filter { !numbers.contains($0.package) } + self.declarations(of: added.map(\.package))
+      before.unions.declarations.filter { !numbers.contains($0.package) }
+      + self.declarations(of: added.filter { !$0.isNamed }.map(\.package))
     let unions = RuntimeUnions(declarations: declarations, of: slots) { try? $0.open(in: store, keeper) }
     let view = View(
       file: before.file, changed: before.changed.merging(built.changed) { $1 }, slots: slots, unions: unions,

@@ -21,6 +21,8 @@ public final class View: Sendable {
   struct Slot: Sendable {
     var package: MountedPackage
     var isShown: Bool
+    /// Whether the store's generation names it: the others are there under their full names only.
+    var isSelected = true
   }
 
   /// Where directories lie that have not changed.

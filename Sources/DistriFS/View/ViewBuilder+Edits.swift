@@ -21,12 +21,15 @@ extension ViewBuilder {
   mutating func collect(_ arrival: Arrival, _ sources: [ExchangeSource], _ numbering: inout Numbering) {
     let package = arrival.package
     let name = package.name.array
-    add(
-      Edit(
-        hash: nameHash(name), name: name, package: package.number, claim: 0, kind: .package, isRemoval: false,
-        detail: package.number),
-      to: NodeCodec.rootDirectory)
+    if !arrival.isNamed {
+      add(
+        Edit(
+          hash: nameHash(name), name: name, package: package.number, claim: 0, kind: .package, isRemoval: false,
+          detail: package.number),
+        to: NodeCodec.rootDirectory)
+    }
     guard let index = arrival.index else { return }
+    guard arrival.isSelected else { return package.set(MountedPackage.Summary(index, claims: [])) }
     var claims: [UInt8] = []
     var visits: [Visit] = []
     for source in sources.sorted(by: { $0.name < $1.name }) {
@@ -106,6 +109,11 @@ extension ViewBuilder {
       hash: nameHash(name), name: name, package: package.number, claim: 0, kind: .package, isRemoval: true, detail: package.number)
     // One of the same name that comes at the same time follows.
     add(own, to: NodeCodec.rootDirectory)
+    collectClaimRemoval(of: package)
+  }
+
+  /// All claims of a package, whose name stays.
+  mutating func collectClaimRemoval(of package: MountedPackage) {
     let claims = package.summary.claims
     for number in 0..<UInt32(claims.count / 8) {
       let parent = claims.u32(Int(number) * 8)

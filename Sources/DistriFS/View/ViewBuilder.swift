@@ -11,6 +11,10 @@ struct ViewBuilder {
   struct Arrival {
     var package: MountedPackage
     var index: PackageIndex?
+    /// Whether it fills exchange directories.
+    var isSelected = true
+    /// Whether its name is there already.
+    var isNamed = false
   }
 
   /// What becomes of one claim to a name.
@@ -61,12 +65,16 @@ struct ViewBuilder {
   }
 
   /// What is different without some packages and with others, which get their claims.
+  ///
+  /// - Parameter hidden: packages that stay under their names, and leave the exchange directories.
   static func apply(
-    removing gone: [MountedPackage], adding come: [Arrival], to previous: View, sources: [ExchangeSource], at time: Int64?,
+    removing gone: [MountedPackage], hiding hidden: [MountedPackage] = [], adding come: [Arrival], to previous: View,
+    sources: [ExchangeSource], at time: Int64?,
     _ numbering: inout Numbering
   ) -> Result {
     var builder = ViewBuilder(previous: previous, time: time)
     for package in gone { builder.collectRemoval(of: package) }
+    for package in hidden { builder.collectClaimRemoval(of: package) }
     // In order of precedence, so that the claims to one name are in order, too.
     let ordered = come.map { ($0, try? $0.package.id) }.sorted { a, b in
       guard let first = a.1, let second = b.1 else { return a.0.package.number < b.0.package.number }

@@ -79,7 +79,7 @@ final class ViewFile: Sendable {
       let package = MountedPackage(
         number: number, name: text.slice(Int(table.u32(record + 4)), Int(table.u32(record + 8))), identity: identity,
         summary: summary)
-      slots[number] = View.Slot(package: package, isShown: true)
+      slots[number] = View.Slot(package: package, isShown: true, isSelected: flags & 2 == 0)
     }
     return View(
       file: self, changed: [:], slots: slots, unions: RuntimeUnions(declarations: declarations(text)),
@@ -121,23 +121,26 @@ final class ViewFile: Sendable {
       unions.append(number: UInt32(bytes.count))
       text += bytes
     }
-    for package in view.shown {
+    for slot in view.slots where slot.isShown {
+      let package = slot.package
       guard let identity = package.identity else { continue }
       packages.append(number: package.number)
       packages.append(number: UInt32(text.count))
       packages.append(number: UInt32(package.name.count))
       let summary = package.summary
-      packages.append(number: UInt32(summary.modificationTime == nil ? 1 : 0))
+      packages.append(number: UInt32((summary.modificationTime == nil ? 1 : 0) | (slot.isSelected ? 0 : 2)))
+      // Those of a package that is not selected any more say where its links have been.
+      let own = slot.isSelected ? summary.claims : .none
       for word in identity.binding.prefix(3) { packages.append(number: word) }
       packages.append(number: identity.nanoseconds)
-      packages.append(number: UInt32(summary.claims.count))
+      packages.append(number: UInt32(own.count))
       packages.append(number: UInt64(claims.count))
       for number in [summary.mode, summary.userID, summary.groupID, summary.linkCount] { packages.append(number: number) }
       packages.append(number: summary.byteCount)
       packages.append(number: UInt64(bitPattern: summary.modificationTime ?? 0))
       packages.append(number: UInt64(summary.fileCount))
       text.append(package.name, 0, package.name.count)
-      claims.append(summary.claims, 0, summary.claims.count)
+      claims.append(own, 0, own.count)
     }
     for directory in view.directories.sorted(by: { $0.number < $1.number }) {
       directories.append(number: directory.number)

@@ -107,6 +107,36 @@ package final class RootedDirectory: Sendable {
     guard result == 0 || errno == EEXIST else { throw failure("link", name) }
   }
 
+  /// Puts a file in the place of another one, durable and whole, in one step.
+  func replaceFile(
+    _ name: EntryName, by bytes: [UInt8], like attributes: PackageImage.Attributes
+  ) throws(RepositoryError) {
+    let random = Array(".distri-\(String(UInt64.random(in: .min ... .max), radix: 36))".utf8)
+    let temporary: EntryName
+    do { temporary = try EntryName(random) } catch { throw failure("create", name) }
+    try createFile(temporary, holding: bytes, like: attributes)
+    let result = unsafe withCString(random) { from in
+      unsafe withCString(name.bytes) { unsafe renameat(descriptor.rawValue, from, descriptor.rawValue, $0) }
+    }
+    guard result == 0 else { throw failure("rename", name) }
+    guard fsync(descriptor.rawValue) == 0 else { throw failure("fsync", name) }
+  }
+
+  /// What a regular file holds; nil for anything else, and for what is larger. Links are not followed.
+  func contents(of name: EntryName, limit: Int) -> [UInt8]? {
+    let raw = unsafe withCString(name.bytes) {
+      unsafe clinux_openat_beneath(descriptor.rawValue, $0, O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC, 0, 0)
+    }
+    guard raw >= 0 else { return nil }
+    let file = FileDescriptor(rawValue: raw)
+    defer { try? file.close() }
+    var bytes: [UInt8] = []
+    guard let status = try? Files.status(of: file), status.isRegular,
+      (try? bytes.refill(from: file, at: 0, upTo: limit + 1)) != nil, bytes.count <= limit
+    else { return nil }
+    return bytes
+  }
+
   private func open(_ name: [UInt8], _ flags: Int32) -> Int32 {
     unsafe withCString(name) { unsafe clinux_openat_beneath(descriptor.rawValue, $0, flags | O_CLOEXEC, 0o600, 0) }
   }

@@ -15,7 +15,11 @@ extension LocalStore {
   /// - Throws: what the body throws; ``StoreError/immutable(_:in:)``; ``StoreError/locked(_:holder:)``;
   ///   ``StoreError/invalidMetadata(of:line:reason:)`` or ``StoreError/damagedImage(_:place:reason:)`` when one of a package's two
   ///   files was not staged; ``StoreError/system(operation:path:_:)``.
-  public func transaction(_ body: (borrowing StagingArea) async throws -> Void) async throws {
+  public func transaction(_ body: (borrowing StagingArea) async throws -> Void) async throws { _ = try await transact(nil, body) }
+
+  func transact(
+    _ change: GenerationMaker?, _ body: (borrowing StagingArea) async throws -> Void
+  ) async throws -> Generation? {
     let writer = try await openForWriting()
     let lock = try await writer.lock(patience: patience)
     try await blocking { try writer.recover() }
@@ -31,12 +35,13 @@ extension LocalStore {
       try await synchronize(staged.fileNames, in: handle)
       await indexed
       let lock = try await writer.lock(patience: patience)
-      try await blocking {
+      let generation = try await blocking { [self] in
         // Again: what another writer had decided when it was killed meanwhile comes before what we decide.
         try writer.recover()
-        try writer.commit(staged, handle, name)
+        return try writer.commit(staged, handle, name, change, self)
       }
       lock.release()
+      return generation
     } catch {
       try? await blocking { try writer.staging.removeTree(name) }
       throw error
@@ -77,7 +82,7 @@ extension LocalStore {
     }
   }
 
-  private func openForWriting() async throws -> StoreWriter {
+  func openForWriting() async throws -> StoreWriter {
     try await blocking { [path, section] in try StoreWriter(store: path, section: section) }
   }
 }
@@ -109,7 +114,7 @@ struct StagedPackages: Sendable {
 
 /// The steps of a commit. All of its methods want the store's lock held, but for ``lock(patience:)``.
 struct StoreWriter: Sendable {
-  private let store: DirectoryHandle
+  let store: DirectoryHandle
   let staging: DirectoryHandle
   private let section: LocalStore.Section
 
@@ -127,30 +132,49 @@ struct StoreWriter: Sendable {
     self.section = section
   }
 
+  /// Opens what is there, to look at it: for readers that have no right to write.
+  init(existing path: FilePath) throws(StoreError) {
+    store = try DirectoryHandle(opening: path)
+    staging = try store.openDirectory(beneath: try TreePath(parsing: ".staging"))
+    section = .packages
+  }
+
   func lock(patience: Duration) async throws -> StoreLock {
     try await StoreLock.acquire(in: staging, store: store.path, patience: patience)
   }
 
   /// Makes the staged packages appear; their data is on the medium.
-  func commit(_ staged: consuming StagedPackages, _ area: DirectoryHandle, _ name: EntryName) throws(StoreError) {
+  ///
+  /// - Parameter change: decides what the next generation names.
+  func commit(
+    _ staged: consuming StagedPackages, _ area: DirectoryHandle, _ name: EntryName, _ change: GenerationMaker?, _ own: LocalStore
+  ) throws -> Generation? {
     try dropPresent(&staged, area)
     if section.needsMetadata {
       if let package = staged.images.subtracting(staged.metadata).min() {
-        throw .invalidMetadata(of: package.metadataFileName, line: nil, reason: "the image was staged without it")
+        throw StoreError.invalidMetadata(of: package.metadataFileName, line: nil, reason: "the image was staged without it")
       }
     }
     if let package = staged.metadata.subtracting(staged.images).min() {
-      throw .damagedImage(area.path.appending(package.imageFileName), place: "file", reason: "its metadata was staged without it")
+      throw StoreError.damagedImage(
+        area.path.appending(package.imageFileName), place: "file", reason: "its metadata was staged without it")
     }
-    guard !staged.images.isEmpty else { return try staging.removeTree(name) }
+    let generation = try change.flatMap { try stageGeneration($0, staged, area, of: own) }
+    guard !staged.images.isEmpty || generation != nil else {
+      try staging.removeTree(name)
+      return nil
+    }
     try area.synchronize()
     let decided = try EntryName("\(name)\(Self.commitSuffix)")
     try staging.rename(name, to: staging, as: decided)
     try staging.synchronize()
     try finishCommit(area)
-    try pointToNewest(Set(staged.images.map(\.unversioned)), using: area)
-    try store.synchronize()
+    if !staged.images.isEmpty {
+      try pointToNewest(Set(staged.images.map(\.unversioned)), using: area)
+      try store.synchronize()
+    }
     try staging.removeTree(decided)
+    return generation
   }
 
   /// Takes out of the area what the store has already, byte for byte.
@@ -172,6 +196,7 @@ struct StoreWriter: Sendable {
     for package in staged.images.sorted() { IndexDirectory.move(indexOf: package, from: area, to: store) }
     for package in staged.metadata.sorted() { try move(package.metadataFileName, from: area, to: store) }
     for package in staged.images.sorted() { try move(package.imageFileName, from: area, to: store) }
+    try finishGeneration(area)
   }
 
   func remove(_ packages: [PackageID]) throws(StoreError) {
@@ -203,11 +228,7 @@ struct StoreWriter: Sendable {
   func recover() throws(StoreError) {
     var finished = false
     for name in try staging.names() where name.description != StoreLock.fileName {
-      guard try staging.status(of: name)?.isDirectory == true else {
-        try staging.remove(name)
-        continue
-      }
-      let area = try staging.openDirectory(beneath: TreePath(components: [name]))
+      guard let area = try openArea(name) else { continue }
       do { guard try area.descriptor.lockExclusively() else { continue } } catch {
         throw .system(operation: "lock", path: area.path, error)
       }
@@ -221,6 +242,19 @@ struct StoreWriter: Sendable {
       if finished { try store.synchronize() }
       try staging.removeTree(name)
     }
+  }
+
+  /// Nil for what is none, and is removed, and for one that its owner has given up meanwhile, which he does without the lock.
+  private func openArea(_ name: EntryName) throws(StoreError) -> DirectoryHandle? {
+    do throws(StoreError) {
+      guard let status = try staging.status(of: name) else { return nil }
+      if status.isDirectory { return try staging.openDirectory(beneath: TreePath(components: [name])) }
+      try staging.remove(name)
+    } catch {
+      if case .system(_, _, .noSuchFileOrDirectory) = error { return nil }
+      throw error
+    }
+    return nil
   }
 
   /// Makes `<name>-<architecture>.meta.textproto` links lead to the newest version, each replaced atomically.

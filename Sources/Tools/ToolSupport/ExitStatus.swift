@@ -55,7 +55,7 @@ extension StoreError: ExitStatusProviding {
   public var exitStatus: ExitCode {
     switch self {
     case .invalidName: ExitStatus.usage
-    case .notFound: ExitStatus.notFound
+    case .notFound, .noGeneration: ExitStatus.notFound
     case .locked: ExitStatus.tryAgain
     case .system(_, _, let errno): ExitStatus.of(errno: errno)
     default: ExitStatus.badData

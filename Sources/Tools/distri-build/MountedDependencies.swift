@@ -25,6 +25,9 @@ struct MountedDependencies: DependencyRoot {
     options.source = store.path.string
     // An ordinary user's sandbox is that user; others need not look in.
     options.allowsOtherUsers = geteuid() == 0
+    // For as long as the build lasts, a collector leaves them alone. Where we may not write, there is nothing to be done about it.
+    let held = try? await store.reserve(packages)
+    defer { withExtendedLifetime(held) {} }
     let view = try PackageFileSystem(store: store, only: packages, reserving: own)
     return try await withMount(of: view, at: FilePath(point.path), options: options) { mount in
       try await body(mount.mountPoint)

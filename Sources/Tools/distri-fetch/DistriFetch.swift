@@ -19,9 +19,17 @@ struct DistriFetch: ParsableCommand {
         distri-fetch trust init /srv/distri/tuf/root.json --repo http://127.0.0.1:8000
         distri-fetch install nano --root /mnt --repo http://127.0.0.1:8000
 
+      Each change makes a generation, and there is a way back:
+
+        distri-fetch generations
+        distri-fetch rollback
+
       Without --repo, the repositories of /etc/distri/repos.d/*.repo are used; DISTRICFG names another directory than /etc/distri.
       """,
-    subcommands: [Publish.self, Keys.self, Serve.self, Trust.self, Install.self, List.self, Info.self, Search.self])
+    subcommands: [
+      Publish.self, Keys.self, Serve.self, Trust.self, Install.self, Update.self, Remove.self, ListGenerations.self, Rollback.self,
+      Pin.self, Unpin.self, GarbageCollection.self, List.self, Info.self, Search.self, Why.self, Verify.self,
+    ])
 }
 
 extension RepositoryError: ExitStatusProviding {

@@ -13,14 +13,18 @@ struct Install: AsyncParsableCommand {
     abstract: "Install packages and what they need, all or nothing.",
     discussion: """
       The newest version over all repositories is taken, fetched in parallel, verified by size and SHA-256, and appears in
-      <root>/roimg in one step. Files of the packages' etc/ are copied to <root>/etc where nothing is yet. The names of what was
-      installed go to standard output.
+      <root>/roimg in one step, together with the generation that selects it; generations and rollback tell about the way back. Files of
+      the packages' etc/ are copied to <root>/etc where nothing is yet. The names of what was installed go to standard output.
 
         distri-fetch install nano less-amd64-530-17 --root /mnt --repo https://repo.example.org/distri
+        distri-fetch install --set desktop
       """)
 
   @Argument(help: ArgumentHelp("Packages: nano, nano-amd64 or nano-amd64-7.2-3.", valueName: "package"))
-  var packages: [String]
+  var packages: [String] = []
+
+  @Option(help: ArgumentHelp("Follow the package set of /etc/distri/pkgset.d/<name>.pkgset. May be repeated.", valueName: "name"))
+  var set: [String] = []
 
   @Option(name: .long, help: ArgumentHelp("The root directory of the machine to install to.", valueName: "dir"))
   var root: String = "/"
@@ -37,7 +41,8 @@ struct Install: AsyncParsableCommand {
   var json = false
 
   func validate() throws {
-    if packages.isEmpty { throw ValidationError("name a package") }
+    if packages.isEmpty, set.isEmpty { throw ValidationError("name a package") }
+    if !set.isEmpty, repositories.section != .packages { throw ValidationError("sets are of the section pkg") }
     if jobs < 1 { throw ValidationError("--jobs starts at 1") }
   }
 
@@ -50,13 +55,33 @@ struct Install: AsyncParsableCommand {
     let sources = try await repositories.open(through: transport)
     let store = try openStore()
     let installer = Installer(repositories: sources, store: store, maximumDownloads: jobs)
-    let plan = try await installer.plan(queries)
+    let sets = try Set(set).sorted().map { try Generation.PackageSet(named: $0, in: Making.configuration) }
+    let plan = try await installer.plan(queries + sets.flatMap(\.members))
+    var result = InstallResult()
     if !dryRun {
       progress.begin(plan)
       defer { progress.finish() }
-      try await installer.install(plan, defaultsBelow: FilePath(root)) { _ in progress.addPackage() }
+      let change = repositories.section == .packages ? Self.selecting(queries, sets, plan.requested) : nil
+      result = try await installer.install(plan, making: change, defaultsBelow: FilePath(root)) { _ in progress.addPackage() }
     }
-    try report(plan, after: clock.now - start)
+    result.sayNewDefaults()
+    try report(plan, result.generation, after: clock.now - start)
+  }
+
+  /// Asks for packages and sets, beside what was asked for before.
+  private static func selecting(
+    _ queries: [PackageQuery], _ sets: [Generation.PackageSet], _ requested: [PackageID]
+  ) -> GenerationMaker {
+    let (time, command) = (Making.time, Making.command)
+    return { context in
+      var selection = context.selection
+      for query in queries { selection.want(query) }
+      for set in sets {
+        selection.sets.removeAll { $0.name == set.name }
+        selection.sets.append(set)
+      }
+      return GenerationChange(selection: try context.resolve(selection, with: requested), time: time, command: command)
+    }
   }
 
   /// The root is made where it is missing, unless nothing is to be changed.
@@ -66,15 +91,17 @@ struct Install: AsyncParsableCommand {
     return try LocalStore(path: root.appending("roimg"), section: repositories.section)
   }
 
-  private func report(_ plan: InstallPlan, after time: Duration) throws {
-    if json { return try printJSON(Summary(plan, isDryRun: dryRun)) }
+  private func report(_ plan: InstallPlan, _ generation: Generation?, after time: Duration) throws {
+    if json { return try printJSON(Summary(plan, generation?.number, isDryRun: dryRun)) }
     for item in plan.missing { Terminal.standardOutput.write("\(item.id)\n") }
     let count = "\(plan.missing.count) packages, \(ProgressDisplay.megabytes(plan.byteCount))"
     let requested = plan.requested.map(\.description).joined(separator: ", ")
     Terminal.standardError.write(
-      plan.missing.isEmpty
+      plan.missing.isEmpty && generation == nil
         ? "\(requested): nothing to do, \(plan.present.count) packages are there\n"
-        : dryRun ? "would install \(count)\n" : "installed \(count), in \(time.formatted) s\n")
+        : dryRun
+          ? "would install \(count)\n"
+          : "installed \(count), in \(time.formatted) s\(generation.map { "; generation \($0.number)" } ?? "")\n")
   }
 
   private struct Summary: Encodable {
@@ -82,9 +109,12 @@ struct Install: AsyncParsableCommand {
     var installed: [PackageID]
     var present: [PackageID]
     var bytes: UInt64
+    /// The one that is current now; nil when nothing is selected that was not.
+    var generation: UInt64?
     var dryRun: Bool
 
-    init(_ plan: InstallPlan, isDryRun: Bool) {
+    init(_ plan: InstallPlan, _ generation: UInt64?, isDryRun: Bool) {
+      self.generation = generation
       requested = plan.requested
       installed = plan.missing.map(\.id)
       present = plan.present

@@ -4,16 +4,23 @@
 import ArgumentParser
 import DistriRepo
 import DistriStore
+import FoundationEssentials
+import SystemPackage
 import ToolSupport
 
 struct List: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "List the packages of repositories, the newest of each.",
+    abstract: "List the packages of repositories, the newest of each, or those that are installed.",
     discussion: """
+        distri-fetch list --installed
         distri-fetch list --repo https://repo.example.org/distri | grep nano
       """)
 
+  @OptionGroup var machine: RootOptions
   @OptionGroup var repositories: RepositoryOptions
+
+  @Flag(help: "List what the machine's current generation selects; with --all, all packages of its store. Works offline.")
+  var installed = false
 
   @Flag(help: "List all versions.")
   var all = false
@@ -22,9 +29,17 @@ struct List: AsyncParsableCommand {
   var json = false
 
   func run() async throws {
+    if installed { return try listInstalled() }
     let sources = try await repositories.open(through: try RepositoryOptions.transport())
     var packages = Set(sources.flatMap { $0.packages() }).sorted()
     if !all { packages = Dictionary(grouping: packages, by: \.unversioned).values.compactMap { $0.newest() }.sorted() }
+    if json { return try printJSON(packages) }
+    for package in packages { Terminal.standardOutput.write("\(package)\n") }
+  }
+
+  private func listInstalled() throws {
+    let store = try machine.store(repositories.section)
+    let packages = try all || store.section != .packages ? store.packages() : store.selection().packages
     if json { return try printJSON(packages) }
     for package in packages { Terminal.standardOutput.write("\(package)\n") }
   }
@@ -35,17 +50,23 @@ struct Info: AsyncParsableCommand {
     abstract: "Show what a package says of itself.",
     discussion: """
         distri-fetch info nano --repo https://repo.example.org/distri
+        distri-fetch info nano --installed
       """)
 
   @Argument(help: ArgumentHelp("The package: nano, nano-amd64 or nano-amd64-7.2-3.", valueName: "package"))
   var package: String
 
+  @OptionGroup var machine: RootOptions
   @OptionGroup var repositories: RepositoryOptions
+
+  @Flag(help: "Show the package that the machine has: the version that is selected, if one is. Works offline.")
+  var installed = false
 
   @Flag(help: "Print JSON.")
   var json = false
 
   func run() async throws {
+    if installed { return try showInstalled() }
     let sources = try await repositories.open(through: try RepositoryOptions.transport())
     let query = try PackageQuery(parsing: package)
     guard let id = query.newest(of: sources.flatMap { $0.packages() }),
@@ -55,6 +76,16 @@ struct Info: AsyncParsableCommand {
     }
     let metadata = try await repository.metadata(of: id)
     let record = Record(id, metadata, in: repository)
+    if json { return try printJSON(record) }
+    Terminal.standardOutput.write(record.text)
+  }
+
+  private func showInstalled() throws {
+    let store = try machine.store(repositories.section)
+    let query = try PackageQuery(parsing: package)
+    let selected = try store.selection()
+    guard let id = try selected.choice(for: query) ?? store.newest(query) else { throw SelectionError.notSelected(package) }
+    let record = Record(id, try store.metadata(of: id), in: store)
     if json { return try printJSON(record) }
     Terminal.standardOutput.write(record.text)
   }
@@ -82,6 +113,19 @@ struct Info: AsyncParsableCommand {
       bytes = entry?.image?.byteCount
       sha256 = entry?.image.map { $0.sha256.map { byte in (byte < 16 ? "0" : "") + String(byte, radix: 16) }.joined() }
       files = entry?.wellKnownPaths.count ?? 0
+      needs = metadata.runtimeDependencies
+    }
+
+    init(_ id: PackageID, _ metadata: PackageMetadata, in store: LocalStore) {
+      package = id
+      repository = ""
+      source = metadata.sourcePackage
+      summary = metadata.summary
+      license = metadata.license
+      homepage = metadata.homepage
+      let path = store.path.appending(id.imageFileName).string
+      bytes = (try? FileManager.default.attributesOfItem(atPath: path)[.size] as? Int).map(UInt64.init)
+      files = 0
       needs = metadata.runtimeDependencies
     }
 

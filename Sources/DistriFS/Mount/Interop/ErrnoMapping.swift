@@ -9,7 +9,7 @@ extension Errno {
   init(answering error: StoreError) {
     self =
       switch error {
-      case .notFound: .noSuchFileOrDirectory
+      case .notFound, .noGeneration: .noSuchFileOrDirectory
       case .invalidName(_, .tooLong): .fileNameTooLong
       case .invalidName: .noSuchFileOrDirectory
       case .locked: .resourceTemporarilyUnavailable

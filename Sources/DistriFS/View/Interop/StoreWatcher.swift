@@ -5,7 +5,8 @@ import CLinux
 import Glibc
 import SystemPackage
 
-/// A thread that calls a function whenever files of a store's directory have come, gone or been replaced; and once at the start.
+/// A thread that calls a function whenever files of a store's directory have come, gone or been replaced, or another generation is current; and
+/// once at the start.
 ///
 /// The events only say that it is time to look, and at what: what has changed is found by listing the directory, so an overflow of the queue
 /// loses nothing.
@@ -14,7 +15,7 @@ final class StoreWatcher: Sendable {
   enum Event {
     /// The watch has begun.
     case start
-    /// Something has happened to files of these packages, by their full names.
+    /// Something has happened to files of these packages, by their full names; none when only the generation may be another.
     case files(Set<[UInt8]>)
     /// So much that nobody knows what.
     case unknown
@@ -25,11 +26,13 @@ final class StoreWatcher: Sendable {
   /// What the thread works on.
   private final class State: Sendable {
     let queue: FileDescriptor
+    let directory: FilePath
     let wakeUp: FileDescriptor
     let body: @Sendable (Event) -> Void
 
-    init(queue: FileDescriptor, wakeUp: FileDescriptor, body: @escaping @Sendable (Event) -> Void) {
+    init(queue: FileDescriptor, directory: FilePath, wakeUp: FileDescriptor, body: @escaping @Sendable (Event) -> Void) {
       self.queue = queue
+      self.directory = directory
       self.wakeUp = wakeUp
       self.body = body
     }
@@ -57,7 +60,9 @@ final class StoreWatcher: Sendable {
       close(queue)
       throw error
     }
-    state = State(queue: FileDescriptor(rawValue: queue), wakeUp: FileDescriptor(rawValue: ends[0]), body: body)
+    state = State(
+      queue: FileDescriptor(rawValue: queue), directory: directory, wakeUp: FileDescriptor(rawValue: ends[0]), body: body)
+    Self.watchGenerations(state)
     sender = FileDescriptor(rawValue: ends[1])
     var thread = pthread_t()
     let box = unsafe Unmanaged.passRetained(state)
@@ -79,6 +84,16 @@ final class StoreWatcher: Sendable {
   func cancel() {
     try? sender.close()
     pthread_join(thread, nil)
+  }
+
+  private static let generationsName = Array(".generations".utf8)
+
+  /// Nothing happens where there are none, or where they are watched already.
+  private static func watchGenerations(_ state: State) {
+    let directory = state.directory.appending(".generations")
+    _ = unsafe directory.withPlatformString {
+      unsafe inotify_add_watch(state.queue.rawValue, $0, UInt32(IN_MOVED_TO | IN_ONLYDIR))
+    }
   }
 
   private static func run(_ state: State) {
@@ -105,19 +120,22 @@ final class StoreWatcher: Sendable {
       if polled[1].revents != 0 { return nil }
       var names: Set<[UInt8]> = []
       var isOverflown = false
+      var isSwitched = false
       while true {
         let count = unsafe buffer.withUnsafeMutableBytes { unsafe read(state.queue.rawValue, $0.baseAddress, $0.count) }
         if count <= 0 { break }
-        if !collect(buffer[..<count], into: &names) { isOverflown = true }
+        if !collect(buffer[..<count], state, into: &names, &isSwitched) { isOverflown = true }
       }
       if isOverflown { return .unknown }
-      if !names.isEmpty { return .files(names) }
+      if !names.isEmpty || isSwitched { return .files(names) }
     }
   }
 
   /// An event is a watch (4 bytes), a mask (4), a cookie (4), the length of the name (4), and the name with NULs at its end. False when
   /// events have been lost.
-  private static func collect(_ events: ArraySlice<UInt8>, into names: inout Set<[UInt8]>) -> Bool {
+  private static func collect(
+    _ events: ArraySlice<UInt8>, _ state: State, into names: inout Set<[UInt8]>, _ isSwitched: inout Bool
+  ) -> Bool {
     var rest = events
     while rest.count >= 16 {
       let start = rest.startIndex
@@ -126,6 +144,11 @@ final class StoreWatcher: Sendable {
       if word(4) & UInt32(IN_Q_OVERFLOW) != 0 { return false }
       for suffix in [".squashfs", ".meta.textproto"] where name.reversed().starts(with: suffix.utf8.reversed()) {
         names.insert(Array(name.dropLast(suffix.utf8.count)))
+      }
+      if name.elementsEqual("current".utf8) { isSwitched = true }
+      if name.elementsEqual(generationsName) {
+        watchGenerations(state)
+        isSwitched = true
       }
       rest = rest.dropFirst(16 + Int(word(12)))
     }

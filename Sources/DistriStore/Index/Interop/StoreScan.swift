@@ -27,7 +27,10 @@ package struct StoreScan: Sendable {
     package fileprivate(set) var hasMetadata = false
   }
 
+  /// Of the files, and of what is selected of them.
   package private(set) var fingerprint = Fingerprint()
+  /// What was selected when the listing began: so whoever sees a generation finds the packages that it names.
+  package private(set) var selection = CurrentSelection.State.everything
   /// By the ``mix(_:)`` of the full name.
   package private(set) var packages: [UInt64: Package] = [:]
   private var names: [UInt8] = []
@@ -48,6 +51,8 @@ package struct StoreScan: Sendable {
   /// - Throws: ``StoreError/system(operation:path:_:)``; sections that are not there are empty, but for the packages themselves.
   package init(_ store: LocalStore) throws(StoreError) {
     var scan = StoreScan()
+    scan.selection = CurrentSelection.state(of: store)
+    scan.fingerprint.add(scan.selection)
     try unsafe Self.forEachFile(of: store) { name, suffix, inode in
       let stem = unsafe UnsafeRawBufferPointer(rebasing: name.dropLast(suffix.count))
       let key = unsafe mix(stem)
@@ -72,6 +77,7 @@ package struct StoreScan: Sendable {
   /// - Throws: as ``init(_:)``.
   package static func fingerprint(of store: LocalStore) throws(StoreError) -> Fingerprint {
     var fingerprint = Fingerprint()
+    fingerprint.add(CurrentSelection.state(of: store))
     try unsafe forEachFile(of: store) { name, _, inode in fingerprint.add(unsafe mix(name), inode) }
     return fingerprint
   }
@@ -108,6 +114,14 @@ private let imageSuffix = Array(".squashfs".utf8)
 private let metadataSuffix = Array(".meta.textproto".utf8)
 
 extension StoreScan.Fingerprint {
+  fileprivate mutating func add(_ selection: CurrentSelection.State) {
+    switch selection {
+    case .everything: break
+    case .selected(let selection): sum &+= selection.checksum
+    case .unreadable: sum &+= 1
+    }
+  }
+
   fileprivate mutating func add(_ name: UInt64, _ inode: UInt64) {
     count &+= 1
     sum &+= unsafe withUnsafeBytes(of: (name, inode)) { unsafe mix($0) }

@@ -32,7 +32,12 @@ struct RunCommand: AsyncParsableCommand {
   func run() async throws {
     guard !command.isEmpty else { throw ValidationError("which command? For example: distri-fuse run --store ./store -- bash") }
     let store = try LocalStore(path: store.storePath)
-    let view = try PackageFileSystem(store: store, only: try selection.resolve(in: store))
+    let only = try selection.resolve(in: store)
+    // For as long as the command runs, a collector leaves them alone. Where we may not write, there is nothing to be done about it.
+    var held: PackageReservation?
+    if let only { held = try? await store.reserve(only) }
+    defer { withExtendedLifetime(held) {} }
+    let view = try PackageFileSystem(store: store, only: only)
     let place = try PrivateDirectory()
     defer { place.remove() }
     var options = MountOptions()

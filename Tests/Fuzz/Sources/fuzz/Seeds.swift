@@ -21,6 +21,15 @@ func writeSeeds(of target: String, to folder: String) throws {
       id: try PackageID(parsing: "a-amd64-1-1"), wellKnownPaths: ["bin/a"],
       image: .init(byteCount: 1, sha256: Array(repeating: 0, count: 32)))
     try write(try RepositoryIndex(packages: [package]).serialized(), folder + "/index")
+  case "generation":
+    var selection = Generation.Selection()
+    selection.wants = [try PackageQuery(parsing: "nano")]
+    selection.sets = [.init(name: "tools", members: [try PackageQuery(parsing: "less-amd64")])]
+    selection.pins = [try PackageID(parsing: "less-amd64-530-17")]
+    selection.packages = [try PackageID(parsing: "less-amd64-530-17"), try PackageID(parsing: "nano-amd64-7.2-3")]
+    let generation = Generation(
+      number: 2, parent: 1, time: 1_764_172_443, command: "distri-fetch install nano", selection: selection)
+    try write(Array(generation.text.utf8), to: folder + "/generation")
   case "definition":
     try write(Array(definition.utf8), folder + "/definition")
     try write(Array("source: 'empty://' # none\nversion <>".utf8), folder + "/short")

@@ -28,6 +28,15 @@ let targets: [String: Target] = [
     _ = try? RepositoryIndex(serialized: bytes(data, size), subject: "fuzz")
     return 0
   },
+  "generation": { data, size in
+    let bytes = bytes(data, size)
+    if let generation = try? Generation(text: bytes, subject: "fuzz") {
+      // What is accepted is written back as it was.
+      precondition(Array(generation.text.utf8) == bytes && generation.number > 0)
+      _ = try? generation.selection.resolved { _ throws(StoreError) in PackageMetadata() }
+    }
+    return 0
+  },
   "definition": { data, size in
     rewriteDefinition(bytes(data, size))
     return 0

@@ -1,0 +1,40 @@
+// SPDX-FileCopyrightText: The distri authors
+// SPDX-License-Identifier: Apache-2.0
+
+import DistriStore
+import SystemPackage
+
+extension Generation.PackageSet {
+  /// The largest file that is read, in bytes.
+  public static let maximumFileByteCount = 1 << 20
+
+  /// Reads `pkgset.d/<name>.pkgset` of a configuration: a package a line; empty lines and lines that start with `#` say nothing.
+  ///
+  /// - Parameter directory: the configuration, by custom `/etc/distri`.
+  /// - Throws: `StoreError.invalidName` for a name of the set or of a package that is none; `StoreError.notFound` when there is no such
+  ///   file; ``RepositoryError/system(operation:path:_:)``; ``RepositoryError/tooLarge(url:limit:)``.
+  public init(named name: String, in directory: FilePath) throws {
+    let name = try Generation.setName(name)
+    let path = directory.appending("pkgset.d").appending("\(name).pkgset")
+    let bytes: [UInt8]
+    do throws(RepositoryError) {
+      bytes = try Files.contents(of: path, limit: Self.maximumFileByteCount)
+    } catch {
+      if case .system(_, _, .noSuchFileOrDirectory) = error { throw StoreError.notFound("\(path)") }
+      throw error
+    }
+    try self.init(named: name, parsing: String(decoding: bytes, as: UTF8.self))
+  }
+
+  /// Parses the text of a set.
+  ///
+  /// - Throws: `StoreError.invalidName`.
+  public init(named name: String, parsing text: String) throws(StoreError) {
+    self.init(name: try Generation.setName(name), members: [])
+    for line in text.split(whereSeparator: \.isNewline) {
+      guard let word = line.split(whereSeparator: \.isWhitespace).first, !word.hasPrefix("#") else { continue }
+      let query = try PackageQuery(parsing: word)
+      if !members.contains(where: { $0.description == query.description }) { members.append(query) }
+    }
+  }
+}
