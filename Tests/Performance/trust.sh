@@ -27,14 +27,8 @@ for number in range(count):
     os.link(f"{work}/metadata", f"{name}.meta.textproto")
 PYTHON
 
-row() { # WORDS COMMAND…: best of three
-  local words=$1
-  shift
-  for _ in 1 2 3; do
-    rm -rf "${fresh[@]}"
-    prepare
-    python3 - "$@" <<'PYTHON'
-import os, resource, subprocess, sys, time
+cat >"$work/measure.py" <<'PYTHON'
+import resource, subprocess, sys, time
 start = time.monotonic()
 status = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL).returncode
 seconds = time.monotonic() - start
@@ -42,9 +36,17 @@ if status:
     raise SystemExit(f"{sys.argv[1:]} ended with {status}")
 print(f"{seconds:.3f} {resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024}")
 PYTHON
-  done | sort -n | head -n 1 | { read -r seconds memory; echo "| $words | $seconds | $memory |"; }
+row() { # WORDS COMMAND…: the best of three, each after the files in `fresh` are gone and `prepare` has run
+  local words=$1
+  shift
+  for _ in 1 2 3; do
+    rm -rf "${fresh[@]}"
+    prepare
+    python3 "$work/measure.py" "$@" 2>"$work/errors" || cat "$work/errors" >&2
+  done | sort -n | head -n 1 | sed -E "s/^(.*) (.*)$/| $words | \1 | \2 |/"
 }
-fresh=() prepare() { :; }
+fresh=()
+prepare() { :; }
 
 echo "| $count packages | s | resident MB |"
 echo '|---|---:|---:|'
@@ -61,7 +63,7 @@ fresh=("$work/trust")
 prepare() { "$bin/distri-fetch" trust init "$work/repo/tuf/root.json" --repo "$url" --trust "$work/trust" >/dev/null 2>&1; }
 row 'first refresh' "$bin/distri-fetch" trust refresh --repo "$url" --trust "$work/trust"
 row 'first refresh, and the index' "$bin/distri-fetch" search package-00042 --repo "$url" --trust "$work/trust"
-fresh=() && prepare && "$bin/distri-fetch" trust refresh --repo "$url" --trust "$work/trust" >/dev/null
+fresh=()
 prepare() { :; }
 row 'refresh without news' "$bin/distri-fetch" trust refresh --repo "$url" --trust "$work/trust"
 target=pkg/package-00042-amd64-1.2.3-1.squashfs

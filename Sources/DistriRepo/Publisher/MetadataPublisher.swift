@@ -94,8 +94,9 @@ public struct MetadataPublisher: Sendable {
     var job = SigningJob(signing: signing, files: files, root: root)
     try await job.sign(sections)
     // Nothing was written until everything could be signed. A new root and the timestamp by its keys appear one after the other.
-    for (name, bytes) in job.newFiles + rootFiles { try files.write(bytes, name) }
-    try Files.synchronize(directory)
+    let newFiles = job.newFiles + rootFiles
+    for (name, bytes) in newFiles { try files.write(bytes, name) }
+    if !newFiles.isEmpty { try Files.synchronize(directory) }
     if let timestamp = job.newTimestamp { try files.replaceTimestamp(by: timestamp) }
     try job.prune(below: output, keeping: signing.keptSnapshotCount)
     let head = Report.Role(
@@ -129,18 +130,21 @@ private struct SectionTargets {
         digest.map { Target(path: "\(section.rawValue)/\(name)", byteCount: $0.byteCount, sha256: $0.sha256) }
       }
     }
-    for target in packages + [index] { try Self.link(target, in: output) }
-    try Files.synchronize(directory)
+    var hasNewLinks = false
+    for target in packages + [index] where try Self.link(target, in: output) { hasNewLinks = true }
+    if hasNewLinks { try Files.synchronize(directory) }
   }
 
-  private static func link(_ target: Target, in output: FilePath) throws {
+  /// Whether there was none.
+  private static func link(_ target: Target, in output: FilePath) throws -> Bool {
     let link = output.appending(target.consistentPath)
-    guard try Files.status(of: link) == nil else { return }
+    guard try Files.status(of: link) == nil else { return false }
     let file = output.appending(target.path)
     guard let status = try Files.status(of: file) else {
       throw RepositoryError.system(operation: "stat", path: file, .noSuchFileOrDirectory)
     }
     try Files.linkOrCopy(file, to: link, modified: status.modificationTime)
+    return true
   }
 }
 
