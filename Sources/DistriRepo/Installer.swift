@@ -82,7 +82,7 @@ public struct Installer: Sendable {
   ) async throws -> InstallResult {
     var result = InstallResult()
     guard !plan.missing.isEmpty || change != nil else { return result }
-    result.generation = try await store.transaction(making: change ?? { _ in nil }) { area in
+    result.generation = try await store.transaction(making: change) { area in
       // What is there is kept from collectors from here on. Another process may have been faster, with either.
       let missing = Set(try await store.reserve(plan.present + plan.missing.map(\.id), in: area))
       let items = plan.missing + plan.present.map { InstallPlan.Item(id: $0, byteCount: nil) }

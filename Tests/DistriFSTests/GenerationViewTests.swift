@@ -207,6 +207,39 @@ import Testing
     #expect(try await eventually { try bin() == ["common", "p3"] })
   }
 
+  @Test func `a server that dies after a switch is followed by one with the same numbers`() async throws {
+    let store = try TestStore()
+    let all = try await makePackages([store])
+    try show(1, of: Array(all[0..<6]), in: store)
+    let keeper = TestKeeper()
+    let first = try PackageFileSystem(store: store.local, keeper: keeper)
+    try first.subscribe { _ in }.cancel()
+    try show(2, of: Array(all[4..<12]), in: store)
+    try first.refresh(at: 1)
+    try switchTo(1, in: store)
+    try first.refresh(at: 2)
+    try switchTo(2, in: store)
+    try first.refresh(at: 3)
+    let (before, shown) = (try attributes(first), try contents(first))
+    // What it had kept is from before the switches.
+    let second = try PackageFileSystem(store: store.local, keeper: TestKeeper(after: keeper))
+    #expect(try attributes(second) == before)
+    #expect(try contents(second) == shown)
+    // One that follows a switch that the one before has not seen.
+    try switchTo(1, in: store)
+    let third = try PackageFileSystem(store: store.local, keeper: TestKeeper(after: keeper))
+    #expect(try contents(third) == contents(PackageFileSystem(store: store.local)))
+    for (entry, number) in try attributes(third) where NodeCodec.packageNumber(of: number) == nil {
+      #expect(before[entry] == nil || before[entry] == number)
+    }
+    // The kernel has seen the other generation, and has to forget it.
+    let reported = Mutex<Set<FileSystemChange>>([])
+    let subscription = try third.subscribe { changes in reported.withLock { $0.formUnion(changes) } }
+    let bin = FileSystemChange.entry(try EntryName("bin"), in: .root)
+    #expect(try await eventually { reported.withLock { $0.contains(bin) } })
+    subscription.cancel()
+  }
+
   @Test func `a generation that cannot be read hides nothing, and is named`() async throws {
     let store = try TestStore()
     let all = try await makePackages([store])

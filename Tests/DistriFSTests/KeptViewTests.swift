@@ -11,7 +11,7 @@ import Testing
 @testable import DistriFS
 
 /// Keeps descriptors as a supervisor does, within the test's process.
-private final class TestKeeper: DescriptorKeeper {
+final class TestKeeper: DescriptorKeeper {
   let inherited: [String: FileDescriptor]
   private let kept = Mutex<[String: FileDescriptor]>([:])
 

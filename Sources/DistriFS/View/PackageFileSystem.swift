@@ -79,7 +79,7 @@ public final class PackageFileSystem: LiveFileSystem {
       let isFirst = start.file == nil || !selection.isWhole
       let result = try update.run(
         after: start.view, &start.numbering, looking: .atAll, at: isFirst ? nil : SystemCalls.now, isInherited: start.isInherited)
-      if start.isInherited { start.unreported += result.changes }
+      if start.isInherited { start.unreported += result.changes + update.possibleSwitches(in: result.view) }
       if keeper == nil, selection.only != nil, !result.view.changed.isEmpty {
         SelectionViews(store, self.sources).keep(result.view, result.fingerprint)
       }

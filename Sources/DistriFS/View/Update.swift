@@ -159,6 +159,14 @@ struct Update {
     return view.with(slots: slots)
   }
 
+  /// What the kernel may have cached of a generation that the server before has shown after its view was kept, and that is current no more: all
+  /// below the exchange directories, and directories with plug-ins. Nothing where there are no generations.
+  func possibleSwitches(in view: View) -> [FileSystemChange] {
+    if case .everything = CurrentSelection.state(of: store), view.slots.allSatisfy(\.isSelected) { return [] }
+    let bases = Set(view.unions.declarations.map(\.base)).compactMap { try? EntryName($0) }
+    return (sources.map(\.name) + bases).map { .entry($0, in: .root) }
+  }
+
   // MARK: - Looking
 
   private func isSame(_ package: MountedPackage, _ found: StoreScan.Package, _ extent: Extent) -> Bool {

@@ -51,14 +51,14 @@ extension LocalStore {
   /// Adds packages, and makes the generation that names them current, in one step: who sees the generation finds its packages.
   ///
   /// - Parameters:
-  ///   - change: says what the new generation names; called when all is staged, once.
+  ///   - change: says what the new generation names; called when all is staged, once. Nil to make none.
   ///   - body: stages packages; may stage none.
   /// - Returns: the generation that was made; nil when the selection is what it was.
   /// - Throws: as ``transaction(_:)``; what `change` throws, and then nothing happened; ``StoreError/notFound(_:)`` for a package that
   ///   it names and that is neither in the store nor staged.
   @discardableResult
   public func transaction(
-    making change: @escaping GenerationMaker, _ body: (borrowing StagingArea) async throws -> Void
+    making change: GenerationMaker?, _ body: (borrowing StagingArea) async throws -> Void
   ) async throws -> Generation? {
     try await transact(change, body)
   }

@@ -73,7 +73,7 @@ struct Update: AsyncParsableCommand {
   private func followed(_ sets: [Generation.PackageSet]) throws -> [Generation.PackageSet] {
     var result: [Generation.PackageSet] = []
     for old in sets where !set.contains(old.name) {
-      do { result.append(try Generation.PackageSet(named: old.name, in: Making.configuration)) } catch StoreError.notFound {
+      do { result.append(try Generation.PackageSet(named: old.name, in: Making.configuration)) } catch RepositoryError.notFound {
         result.append(old)
       }
     }
