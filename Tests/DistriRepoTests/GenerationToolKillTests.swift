@@ -32,7 +32,7 @@ import Testing
     func command() -> [String] {
       let name = ["a", "b", "c"][Int(next(3))]
       let place = ["--root", machine.string]
-      let repository = ["--repo", scene.repository.string]
+      let repository = ["--repo", scene.repository.string, "--insecure-unsigned"]
       switch next(9) {
       case 0...3: return ["install", "\(name)-amd64-1-\(next(6) + 1)"] + place + repository
       case 4: return ["update"] + place + repository
