@@ -93,7 +93,8 @@ struct BatchCommand: AsyncParsableCommand {
     _ batch: Batch, _ schedule: Schedule, _ store: LocalStore, _ history: BuildHistory, _ report: BatchReport
   ) async throws {
     var builder = Builder(
-      store: store, dependencyRoot: MountedDependencies(store: store), fetcher: sourceOptions.cache(below: workPath), work: workPath)
+      store: store, dependencyRoot: MountedDependencies(store: store), fetcher: sourceOptions.cache(below: workPath), work: workPath
+    )
     builder.limits = limitOptions.limits
     let recorder = BatchRecorder(history: history, path: historyPath)
     let spans = Trace()
