@@ -9,6 +9,8 @@ swift=${1:-swift} demo=$(realpath "${2:-demo}")
 [ -d "$demo/store" ] || { echo "run.sh: $demo has no store; run Examples/demo.sh first" >&2; exit 66; }
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
+# SwiftPM's plan knows nothing of files that are new in a package beside.
+rm -f Examples/.build/debug.yaml Examples/.build/*/debug/description.json
 $swift build --package-path Examples
 bin=$($swift build --package-path Examples --show-bin-path)
 # What a person does once, with a root from a place that is trusted.

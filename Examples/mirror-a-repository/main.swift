@@ -28,4 +28,4 @@ let plan = try await installer.plan(CommandLine.arguments.dropFirst(4).map { try
 print("\(plan.missing.count) packages are missing, \(plan.byteCount) bytes")
 
 // 4. Bring it, verified, in one transaction.
-try await installer.install(plan) { print("fetched \($0)") }
+try await installer.install(plan, onFetched: { print("fetched \($0)") })

@@ -7,6 +7,8 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 swift=${1:-swift} seconds=${2:-10}
+# SwiftPM's plan knows nothing of files that are new in a package beside.
+rm -f .build-fuzz/debug.yaml .build-fuzz/*/debug/description.json
 $swift build -Xswiftc -sanitize=fuzzer,address --scratch-path .build-fuzz
 export SWIFT_BACKTRACE=enable=no ASAN_OPTIONS=detect_leaks=0
 fuzz=.build-fuzz/debug/fuzz
