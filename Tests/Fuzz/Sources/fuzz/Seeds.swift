@@ -29,7 +29,7 @@ func writeSeeds(of target: String, to folder: String) throws {
     selection.packages = [try PackageID(parsing: "less-amd64-530-17"), try PackageID(parsing: "nano-amd64-7.2-3")]
     let generation = Generation(
       number: 2, parent: 1, time: 1_764_172_443, command: "distri-fetch install nano", selection: selection)
-    try write(Array(generation.text.utf8), to: folder + "/generation")
+    try write(Array(generation.text.utf8), folder + "/generation")
   case "definition":
     try write(Array(definition.utf8), folder + "/definition")
     try write(Array("source: 'empty://' # none\nversion <>".utf8), folder + "/short")
