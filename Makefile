@@ -55,7 +55,7 @@ DEMO_TESTS = '^SystemTests\.(WholeLife|Boot)Tests'
 
 # Everything that CI runs. One test after the other: many of them watch the whole process or keep a disk busy.
 test: apt-lists test-deps check
-	DISTRI_STRICT=1 DISTRI_CORPUS=$(CORPUS) $(SWIFT) test -j $(JOBS) --no-parallel --skip '^SystemTests\.'
+	DISTRI_STRICT=1 DISTRI_CORPUS=$(CORPUS) Tests/run.sh $(SWIFT)
 	$(MAKE) fuzz
 	$(MAKE) release
 	DISTRI_STRICT=1 DISTRI_BIN=$(abspath $(BIN)) $(SWIFT) test --no-parallel --skip-build --filter $(DEMO_TESTS)
