@@ -106,7 +106,12 @@ def main():
             list(pool.map(lambda package: make_package(store, work, *package), ((n, v) for n in range(COUNT) for v in (1, 2))))
         # Makes the indexes.
         mount(store, point)
-        time.sleep(2)
+        # Indexes and the view are written behind the mount's back.
+        deadline = time.monotonic() + 60
+        while not any((store / ".index").glob("view*")):
+            if time.monotonic() > deadline:
+                raise SystemExit("generations.py: the mount keeps no view")
+            time.sleep(0.05)
         unmount(point)
         print(f"{COUNT} packages in two versions each")
         starts("mount, no generations", store, point)
