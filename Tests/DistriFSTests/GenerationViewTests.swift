@@ -33,27 +33,6 @@ import Testing
     guard rename(link, "\(folder)/current") == 0 else { throw Errno(rawValue: errno) }
   }
 
-  /// All paths of a view, with what a program sees of them; numbers and times may differ.
-  private func contents(_ fileSystem: PackageFileSystem) throws -> [String: String] {
-    var result: [String: String] = [:]
-    var pending: [(String, NodeID)] = [("", .root)]
-    while let (path, directory) = pending.popLast() {
-      var names: [String] = []
-      try fileSystem.entries(of: directory, after: 0) { name, attributes, _ in
-        var reply = ReplyBuffer()
-        try? fileSystem.symbolicLinkTarget(of: attributes.inode, into: &reply)
-        if attributes.kind == .directory { pending.append(("\(path)/\(name)", attributes.inode)) }
-        result["\(path)/\(name)"] = "\(attributes.kind) \(attributes.linkCount) \(String(decoding: reply.bytes, as: UTF8.self))"
-        // What is listed is found, and is the same.
-        #expect((try? fileSystem.lookUp(name, in: directory))?.inode == attributes.inode, "\(path)/\(name)")
-        names.append(name.description)
-        return true
-      }
-      result["\(path)/"] = names.joined(separator: " ")
-    }
-    return result
-  }
-
   private func makePackages(_ stores: [TestStore]) async throws -> [PackageID] {
     var all: [PackageID] = []
     for number in 0..<16 {

@@ -11,26 +11,6 @@ import Testing
 
 /// Views that begin with the view of another selection.
 @Suite struct SelectionViewsTests {
-  /// All paths of a view, with what a program sees of them; numbers of files may differ.
-  private func contents(_ fileSystem: PackageFileSystem) throws -> [String: String] {
-    var result: [String: String] = [:]
-    var pending: [(String, NodeID)] = [("", .root)]
-    while let (path, directory) = pending.popLast() {
-      var names: [String] = []
-      try fileSystem.entries(of: directory, after: 0) { name, attributes, _ in
-        var reply = ReplyBuffer()
-        try? fileSystem.symbolicLinkTarget(of: attributes.inode, into: &reply)
-        if attributes.kind == .directory { pending.append(("\(path)/\(name)", attributes.inode)) }
-        result["\(path)/\(name)"] = "\(attributes.kind) \(attributes.linkCount) \(String(decoding: reply.bytes, as: UTF8.self))"
-        names.append(name.description)
-        return true
-      }
-      // The order of a listing is part of what a build sees.
-      result["\(path)/"] = names.joined(separator: " ")
-    }
-    return result
-  }
-
   private func slots(_ store: TestStore) -> [String] {
     let names = (try? FileManager.default.contentsOfDirectory(atPath: store.path.appending(".index").string)) ?? []
     return names.filter { $0.hasPrefix("view-") }
