@@ -99,23 +99,18 @@ struct Rollback: AsyncParsableCommand {
   @Argument(help: ArgumentHelp("A generation.", valueName: "number"))
   var number: UInt64?
 
-  @OptionGroup var machine: RootOptions
-
-  @Flag(name: [.customShort("n"), .long], help: "Only say what would change.")
-  var dryRun = false
-
-  @Flag(help: "Print what changed as JSON.")
-  var json = false
+  @OptionGroup var options: ChangeOptions
 
   func run() async throws {
-    let store = try machine.store()
+    let store = try options.machine.store()
     // Damage of what is current is no reason not to leave it.
     let before = (try? store.generations.current())?.selection.packages ?? []
-    let target = try dryRun ? store.target(number) : await store.switchGeneration(to: number)
+    let target = try options.dryRun ? store.target(number) : await store.switchGeneration(to: number)
     try ChangeReport(
-      difference: SelectionDifference(from: before, to: target.selection.packages), generation: dryRun ? nil : target.number,
-      dryRun: dryRun
-    ).print(json: json)
+      difference: SelectionDifference(from: before, to: target.selection.packages),
+      generation: options.dryRun ? nil : target.number,
+      dryRun: options.dryRun
+    ).print(json: options.json)
   }
 }
 
@@ -132,20 +127,14 @@ struct Pin: AsyncParsableCommand {
   @Argument(help: ArgumentHelp("Packages that were asked for.", valueName: "package"))
   var packages: [String] = []
 
-  @OptionGroup var machine: RootOptions
-
-  @Flag(name: [.customShort("n"), .long], help: "Only say what would change.")
-  var dryRun = false
-
-  @Flag(help: "Print what changed as JSON.")
-  var json = false
+  @OptionGroup var options: ChangeOptions
 
   func run() async throws {
-    let store = try machine.store()
+    let store = try options.machine.store()
     let queries = try packages.map { try PackageQuery(parsing: $0) }
     let before = try store.selection()
     if queries.isEmpty {
-      if json { return try printJSON(before.pins) }
+      if options.json { return try printJSON(before.pins) }
       for pin in before.pins { Terminal.standardOutput.write("\(pin)\n") }
       return
     }
@@ -154,7 +143,7 @@ struct Pin: AsyncParsableCommand {
       for query in queries { try result.pin(query) }
       return result
     }
-    try await changePins(of: store, from: before, dryRun: dryRun, json: json, change)
+    try await changePins(of: store, from: before, dryRun: options.dryRun, json: options.json, change)
   }
 }
 
@@ -168,16 +157,10 @@ struct Unpin: AsyncParsableCommand {
   @Argument(help: ArgumentHelp("Packages that are pinned.", valueName: "package"))
   var packages: [String]
 
-  @OptionGroup var machine: RootOptions
-
-  @Flag(name: [.customShort("n"), .long], help: "Only say what would change.")
-  var dryRun = false
-
-  @Flag(help: "Print what changed as JSON.")
-  var json = false
+  @OptionGroup var options: ChangeOptions
 
   func run() async throws {
-    let store = try machine.store()
+    let store = try options.machine.store()
     let queries = try packages.map { try PackageQuery(parsing: $0) }
     let change = { @Sendable (selection: Generation.Selection) throws -> Generation.Selection in
       var result = selection
@@ -187,7 +170,7 @@ struct Unpin: AsyncParsableCommand {
       }
       return result
     }
-    try await changePins(of: store, from: try store.selection(), dryRun: dryRun, json: json, change)
+    try await changePins(of: store, from: try store.selection(), dryRun: options.dryRun, json: options.json, change)
   }
 }
 

@@ -125,3 +125,14 @@ extension LocalStore {
     try selection.resolved { package throws(StoreError) in try metadata(of: package) }
   }
 }
+
+/// The options of what changes a machine's selection and nothing else.
+struct ChangeOptions: ParsableArguments {
+  @OptionGroup var machine: RootOptions
+
+  @Flag(name: [.customShort("n"), .long], help: "Only say what would change.")
+  var dryRun = false
+
+  @Flag(help: "Print what changed as JSON.")
+  var json = false
+}
