@@ -80,8 +80,10 @@ import Testing
     let output = try await bench.talk(
       "env",
       [
-        ["build# ", "sh -c 'echo rea\"\"dy; exec sleep 1000'\n"], ["ready", "\u{1a}"], ["Stopped[^#]*# ", "fg; echo en\"\"ded\n"],
-        ["fg;[^#]*sleep 1000[^#]*\n", "\u{3}"], ["# ", "echo \"again\"\n"], ["\nagain", [33, 111]],
+        ["build# ", "sh -c 'trap \"echo con\\\"\\\"tinued\" CONT; echo rea\"\"dy; while sleep 1; do :; done'\n"],
+        ["ready", "\u{1a}"], ["Stopped[^#]*# ", "fg; echo en\"\"ded\n"],
+        // What fg says of the job comes before the terminal is the job's.
+        ["continued", "\u{3}"], ["# ", "echo \"again\"\n"], ["\nagain", [33, 111]],
         ["", "until [ \"$(stty size)\" = '33 111' ]; do :; done; echo si\"\"zed\n"], ["\nsized", "exit 5\n"],
       ])
     #expect(output.hasSuffix("ended with 5, terminal restored\n"), "\(output)")
