@@ -26,6 +26,8 @@ public enum RepositoryError: Error, Sendable, Equatable {
   case unsigned(repository: String)
   /// Metadata could not be signed. `key` is its file or command.
   case signing(key: String, reason: String)
+  /// systemd's tool did not do what a package declares.
+  case declaration(SystemDeclaration, reason: String)
   /// A system call failed.
   case system(operation: String, path: FilePath, Errno)
 }
@@ -92,6 +94,11 @@ extension RepositoryError: CustomStringConvertible {
       """
     case .signing(let key, let reason):
       "cannot sign with \(key.printable): \(reason.printable)"
+    case .declaration(let declaration, let reason):
+      """
+      \(declaration.kind.rawValue)/\(declaration.name.printable) of \(declaration.package): \(declaration.kind.program): \(reason); \
+      the package is there, and the machine tries this again when it starts
+      """
     case .system(let operation, let path, let errno):
       "\(operation) \(path): \(errno)"
     }

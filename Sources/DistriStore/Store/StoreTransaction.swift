@@ -17,8 +17,16 @@ extension LocalStore {
   ///   files was not staged; ``StoreError/system(operation:path:_:)``.
   public func transaction(_ body: (borrowing StagingArea) async throws -> Void) async throws { _ = try await transact(nil, body) }
 
+  /// Adds packages, and puts them in the place of damaged ones: as ``transaction(_:)``, but of the packages that are named, what is there
+  /// counts for nothing. Programs that have an old image open keep it.
+  ///
+  /// - Throws: as ``transaction(_:)``.
+  public func repair(_ damaged: Set<PackageID>, _ body: (borrowing StagingArea) async throws -> Void) async throws {
+    _ = try await transact(nil, replacing: damaged, body)
+  }
+
   func transact(
-    _ change: GenerationMaker?, _ body: (borrowing StagingArea) async throws -> Void
+    _ change: GenerationMaker?, replacing damaged: Set<PackageID> = [], _ body: (borrowing StagingArea) async throws -> Void
   ) async throws -> Generation? {
     let writer = try await openForWriting()
     let lock = try await writer.lock(patience: patience)
@@ -38,7 +46,7 @@ extension LocalStore {
       let generation = try await blocking { [self] in
         // Again: what another writer had decided when it was killed meanwhile comes before what we decide.
         try writer.recover()
-        return try writer.commit(staged, handle, name, change, self)
+        return try writer.commit(staged, replacing: damaged, handle, name, change, self)
       }
       lock.release()
       return generation
@@ -145,11 +153,14 @@ struct StoreWriter: Sendable {
 
   /// Makes the staged packages appear; their data is on the medium.
   ///
-  /// - Parameter change: decides what the next generation names.
+  /// - Parameters:
+  ///   - damaged: whose files are replaced, whatever they are.
+  ///   - change: decides what the next generation names.
   func commit(
-    _ staged: consuming StagedPackages, _ area: DirectoryHandle, _ name: EntryName, _ change: GenerationMaker?, _ own: LocalStore
+    _ staged: consuming StagedPackages, replacing damaged: Set<PackageID>, _ area: DirectoryHandle, _ name: EntryName,
+    _ change: GenerationMaker?, _ own: LocalStore
   ) throws -> Generation? {
-    try dropPresent(&staged, area)
+    try dropPresent(&staged, except: damaged, area)
     if section.needsMetadata {
       if let package = staged.images.subtracting(staged.metadata).min() {
         throw StoreError.invalidMetadata(of: package.metadataFileName, line: nil, reason: "the image was staged without it")
@@ -178,8 +189,10 @@ struct StoreWriter: Sendable {
   }
 
   /// Takes out of the area what the store has already, byte for byte.
-  private func dropPresent(_ staged: inout StagedPackages, _ area: DirectoryHandle) throws(StoreError) {
-    for package in staged.images.union(staged.metadata).sorted() where try isVisible(package) {
+  private func dropPresent(
+    _ staged: inout StagedPackages, except damaged: Set<PackageID>, _ area: DirectoryHandle
+  ) throws(StoreError) {
+    for package in staged.images.union(staged.metadata).subtracting(damaged).sorted() where try isVisible(package) {
       for file in [package.imageFileName, package.metadataFileName] {
         let name = try EntryName(file)
         guard try area.status(of: name) != nil else { continue }

@@ -29,6 +29,7 @@ struct DistriFetch: ParsableCommand {
     subcommands: [
       Publish.self, Keys.self, Serve.self, Trust.self, Install.self, Update.self, Remove.self, ListGenerations.self, Rollback.self,
       Pin.self, Unpin.self, GarbageCollection.self, List.self, Info.self, Search.self, Why.self, Verify.self,
+      Repair.self,
     ])
 }
 
@@ -37,7 +38,7 @@ extension RepositoryError: ExitStatusProviding {
   public var exitStatus: ExitCode {
     switch self {
     case .notFound, .unresolved: ExitStatus.notFound
-    case .transferFailed: ExitStatus.unavailable
+    case .transferFailed, .declaration: ExitStatus.unavailable
     case .tooLarge, .mismatch, .unverifiable, .untrusted, .unsigned: ExitStatus.badData
     case .invalidURL, .signing: ExitStatus.usage
     case .system(_, _, let errno): ExitStatus.of(errno: errno)

@@ -62,9 +62,10 @@ struct Install: AsyncParsableCommand {
       progress.begin(plan)
       defer { progress.finish() }
       let change = repositories.section == .packages ? Self.selecting(queries, sets, plan.requested) : nil
-      result = try await installer.install(plan, making: change, defaultsBelow: FilePath(root)) { _ in progress.addPackage() }
+      result = try await installer.install(
+        plan, defaultsBelow: FilePath(root), onFetched: { _ in progress.addPackage() }, making: change)
     }
-    result.sayNewDefaults()
+    try await result.finish(below: root)
     try report(plan, result.generation, after: clock.now - start)
   }
 
