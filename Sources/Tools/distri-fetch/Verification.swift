@@ -50,9 +50,10 @@ struct Repair: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Find what is damaged in the store, and bring it anew.",
     discussion: """
-      Looks at everything as verify does, and compares it with the indexes of the repositories. The damaged files of packages, and packages that a generation names and that are
-      gone, are fetched, verified, and take their places in one step; programs that run go on with what they have open. A record is a package that was
-      brought. What no repository has is named, and the status is 65.
+      Looks at everything as verify does, and compares it with the indexes of the repositories. Damaged
+      packages, and those that a generation names and that are gone, are fetched, verified, and take
+      their places in one step; programs that run go on with what they have open. A record is a package
+      that was brought. What no repository has is named, and the status is 65.
 
         distri-fetch repair --dry-run
         distri-fetch repair --root /mnt --repo https://repo.example.org/distri
