@@ -151,6 +151,12 @@ public struct Repository: PackageCatalog, PackageFetcher {
 }
 
 extension String {
+  /// The address of this path below a URL or a directory.
+  func urlPath(below base: String) -> String {
+    guard base.isHTTP || base.hasScheme("file://") else { return "\(base)/\(self)" }
+    return base + "/" + split(separator: "/").map { String($0).percentEncoded }.joined(separator: "/")
+  }
+
   /// The text with all but letters, digits and `-._~+` escaped.
   var percentEncoded: String {
     var result = ""

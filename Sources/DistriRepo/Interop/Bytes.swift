@@ -26,6 +26,17 @@ extension [UInt8] {
     removeLast(limit - filled)
   }
 
+  /// All of a file; one byte more than `limit` where it is larger. Memory follows what is there, not the limit.
+  init(contentsOf file: FileDescriptor, upTo limit: Int) throws(Errno) {
+    self = []
+    var wanted = try Int(clamping: Files.status(of: file).byteCount)
+    repeat {
+      // One more, to see the end; some files do not say how long they are, and others grow.
+      wanted = Swift.min(limit, Swift.max(2 * count, wanted, 4095)) + 1
+      try refill(from: file, at: 0, upTo: wanted)
+    } while count == wanted && wanted <= limit
+  }
+
   private static func read(
     _ file: FileDescriptor, at offset: Int64, into bytes: inout [UInt8], from start: Int
   ) throws(Errno) -> Int {

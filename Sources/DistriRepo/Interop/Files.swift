@@ -80,10 +80,10 @@ package enum Files {
 
   /// The whole content of a file.
   static func contents(of path: FilePath, limit: Int) throws(RepositoryError) -> [UInt8] {
-    var bytes: [UInt8] = []
+    let bytes: [UInt8]
     do {
       let file = try FileDescriptor.open(path, .readOnly, options: [.closeOnExec, .init(rawValue: O_NONBLOCK)])
-      try file.closeAfter { try bytes.refill(from: file, at: 0, upTo: limit + 1) }
+      bytes = try file.closeAfter { try [UInt8](contentsOf: file, upTo: limit) }
     } catch {
       throw .system(operation: "read", path: path, error as? Errno ?? .ioError)
     }

@@ -121,6 +121,15 @@ extension Files {
     try rename(temporary, to: path)
   }
 
+  /// Makes `<pkg>-<arch>.meta.textproto` lead to the newest version's metadata: there, the original distri looks for it.
+  static func linkNewest(of packages: [PackageID], in directory: FilePath) throws {
+    for versions in Dictionary(grouping: packages, by: \.unversioned).values {
+      guard let newest = versions.newest() else { continue }
+      guard try status(of: directory.appending(newest.metadataFileName)) != nil else { continue }
+      try replaceLink(at: directory.appending("\(newest.unversioned).meta.textproto"), by: newest.metadataFileName)
+    }
+  }
+
   /// Replaces a file by another content, durable when this returns; what was replaced before it in its directory is durable first.
   static func replace(_ path: FilePath, by bytes: [UInt8]) throws(RepositoryError) {
     let temporary = try create(for: path, holding: bytes)
@@ -156,6 +165,17 @@ extension Files {
     let file = try open(directory)
     defer { try? file.close() }
     guard fsync(file.rawValue) == 0 else { throw .system(operation: "fsync", path: directory, Errno(rawValue: errno)) }
+  }
+
+  /// Makes what a file holds durable.
+  static func synchronizeContents(of path: FilePath) throws(RepositoryError) {
+    do {
+      let file = try FileDescriptor.open(path, .readOnly, options: [.closeOnExec, .noFollow, .nonBlocking])
+      defer { try? file.close() }
+      guard fsync(file.rawValue) == 0 else { throw Errno(rawValue: errno) }
+    } catch {
+      throw .system(operation: "fsync", path: path, error as? Errno ?? .ioError)
+    }
   }
 
   private static func open(_ directory: FilePath) throws(RepositoryError) -> FileDescriptor {

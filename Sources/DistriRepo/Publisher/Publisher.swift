@@ -70,7 +70,7 @@ public struct Publisher: Sendable {
       onPackage(package)
       return entry
     }
-    try job.linkNewest(of: packages)
+    try Files.linkNewest(of: packages, in: target)
     let index = RepositoryIndex(packages: entries)
     try old.replace(by: try index.serialized())
     return SectionReport(
@@ -131,19 +131,10 @@ private struct PublishJob: Sendable {
     if !isPresent { try Files.linkOrCopy(from, to: to, modified: wanted.modificationTime) }
     return (try Files.digest(of: to), false)
   }
-
-  /// `<pkg>-<arch>.meta.textproto`, by which the original distri finds the newest version.
-  func linkNewest(of packages: [PackageID]) throws {
-    for versions in Dictionary(grouping: packages, by: \.unversioned).values {
-      guard let newest = versions.newest() else { continue }
-      guard try Files.status(of: target.appending(newest.metadataFileName)) != nil else { continue }
-      try Files.replaceLink(at: target.appending("\(newest.unversioned).meta.textproto"), by: newest.metadataFileName)
-    }
-  }
 }
 
 /// The index that a publisher finds, and replaces.
-private struct PublishedIndex: Sendable {
+struct PublishedIndex: Sendable {
   private let path: FilePath
   private let bytes: [UInt8]?
   private let entries: [PackageID: RepositoryIndex.Package]
@@ -159,6 +150,18 @@ private struct PublishedIndex: Sendable {
   }
 
   func entry(of package: PackageID) -> RepositoryIndex.Package? { entries[package] }
+
+  /// The files that its readers may ask for: packages', and itself under the name of its hash.
+  var fileNames: [String] {
+    var digester = Digester()
+    digester.update(bytes ?? [])
+    return ["\(digester.finish().hexadecimal).\(Repository.indexFileName)"]
+      + entries.values.flatMap { package in
+        [(package.id.imageFileName, package.image), (package.id.metadataFileName, package.metadata)].flatMap { name, digest in
+          digest.map { [name, "\($0.sha256.hexadecimal).\(name)"] } ?? []
+        }
+      }
+  }
 
   /// A file that changed after the index was written is not what the index says.
   func isNewer(than file: Files.Status) -> Bool { modificationTime.map { file.modificationTime < $0 } ?? false }
