@@ -32,15 +32,18 @@ public struct Resolver: Sendable {
   public func resolve(_ queries: [PackageQuery], architecture: Architecture = .host) async throws -> Resolution {
     let all = Set(repositories.flatMap { $0.packages() })
     var requested: [PackageID] = []
-    var closure: Set<PackageID> = []
+    var sources: [Repository] = []
     for query in queries {
       guard let package = query.newest(of: all, defaultArchitecture: architecture), let repository = repository(of: package) else {
         throw unresolved(query.description, neededBy: nil)
       }
       guard !requested.contains(package) else { continue }
       requested.append(package)
-      closure.insert(package)
-      for dependency in try await repository.metadata(of: package).runtimeDependencies {
+      sources.append(repository)
+    }
+    var closure = Set(requested)
+    for (package, metadata) in zip(requested, try await metadata(of: requested, from: sources)) {
+      for dependency in metadata.runtimeDependencies {
         guard all.contains(dependency) || installed.contains(dependency) else {
           throw unresolved(dependency.description, neededBy: package)
         }
@@ -49,6 +52,21 @@ public struct Resolver: Sendable {
     }
     return Resolution(requested: requested, closure: closure.sorted())
   }
+
+  /// Metadata of several packages: a distant server answers them together.
+  private func metadata(of packages: [PackageID], from sources: [Repository]) async throws -> [PackageMetadata] {
+    try await withThrowingTaskGroup(of: (Int, PackageMetadata).self) { group in
+      var results = [PackageMetadata?](repeating: nil, count: packages.count)
+      for (position, (package, source)) in zip(packages, sources).enumerated() {
+        if position >= Self.maximumRequests, let (done, metadata) = try await group.next() { results[done] = metadata }
+        group.addTask { (position, try await source.metadata(of: package)) }
+      }
+      for try await (done, metadata) in group { results[done] = metadata }
+      return results.compactMap(\.self)
+    }
+  }
+
+  private static let maximumRequests = 32
 
   /// The first repository that has the package.
   public func repository(of package: PackageID) -> Repository? { repositories.first { $0.entry(of: package) != nil } }
