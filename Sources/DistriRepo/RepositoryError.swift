@@ -46,13 +46,15 @@ public enum TransferFailure: Sendable, Equatable {
   case untrusted(String)
   /// The answer breaks the rules of HTTP or of its content encoding.
   case malformed(String)
+  /// A part of the file was asked for, and it has none such, is another file by now, or the server only has whole files.
+  case rangeUnavailable
 
   /// Whether the same request may succeed a moment later.
   var isTransient: Bool {
     switch self {
     case .status(let status): status == 408 || status == 429 || status >= 500
     case .timedOut, .unreachable, .interrupted: true
-    case .redirectRefused, .untrusted, .malformed: false
+    case .redirectRefused, .untrusted, .malformed, .rangeUnavailable: false
     }
   }
 }
@@ -109,6 +111,8 @@ extension TransferFailure: CustomStringConvertible {
     case .redirectRefused: "refused to follow a redirect: it leads out of HTTP, from HTTPS to HTTP, or round and round"
     case .untrusted(let reason): "cannot trust the server: \(reason.printable)"
     case .malformed(let reason): "not a valid answer: \(reason.printable)"
+    case .rangeUnavailable:
+      "the part of the file that was asked for is not to be had: the file changed, or the server has whole files only"
     }
   }
 }

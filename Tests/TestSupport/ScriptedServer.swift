@@ -16,6 +16,12 @@ public final class ScriptedServer: Sendable {
     public var head: String
     /// How many requests for this path came before.
     public var previous: Int
+
+    /// The value of a header field; nil where there is none.
+    public func field(_ name: String) -> Substring? {
+      let line = head.split(separator: "\r\n").first { $0.lowercased().hasPrefix(name.lowercased() + ": ") }
+      return line?.dropFirst(name.utf8.count + 2)
+    }
   }
 
   /// A part of an answer.
@@ -148,6 +154,21 @@ extension [ScriptedServer.Step] {
   /// A whole, honest answer.
   public static func ok(_ body: [UInt8], headers: String = "") -> Self {
     head("200 OK", headers: "Content-Length: \(body.count)\r\n" + headers) + [.send(body)]
+  }
+
+  /// The file, or the part of it that the request asks for, as a server of files answers.
+  public static func file(_ body: [UInt8], for request: ScriptedServer.Request, tag: String? = nil) -> Self {
+    let headers = tag.map { "ETag: \($0)\r\n" } ?? ""
+    guard let range = request.field("Range"), request.field("If-Range").map({ String($0) == tag }) ?? true else {
+      return ok(body, headers: headers)
+    }
+    let ends = range.dropFirst("bytes=".count).split(separator: "-").compactMap { Int($0) }
+    let last = Swift.min(ends.count > 1 ? ends[1] : body.count, body.count - 1)
+    guard let first = ends.first, first <= last else { return status("416 Range Not Satisfiable", headers: headers) }
+    let part = [UInt8](body[first...last])
+    return head(
+      "206 Partial Content",
+      headers: headers + "Content-Length: \(part.count)\r\nContent-Range: bytes \(first)-\(last)/\(body.count)\r\n") + [.send(part)]
   }
 
   /// An answer without body.

@@ -61,6 +61,9 @@ public final class CurlTransport: Transport {
   @discardableResult
   public func download(_ request: TransferRequest, into sink: any TransferSink) async throws -> TransferResponse {
     guard request.url.isHTTP else { throw RepositoryError.invalidURL(request.url) }
+    if let range = request.range, range.isEmpty {
+      return TransferResponse(url: request.url, byteCount: 0, entityTag: request.entityTag)
+    }
     // The end of this object ends the thread that serves us.
     defer { withExtendedLifetime(self) {} }
     var delay = options.retryDelay
