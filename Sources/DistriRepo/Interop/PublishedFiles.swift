@@ -168,22 +168,29 @@ extension Files {
 
   /// Size and SHA-256 of a file.
   static func digest(of path: FilePath) throws -> RepositoryIndex.FileDigest {
-    var digester = Digester()
-    var offset: UInt64 = 0
-    var buffer: [UInt8] = []
     do {
       let file = try FileDescriptor.open(path, .readOnly, options: [.closeOnExec])
       defer { try? file.close() }
-      while true {
-        try Task.checkCancellation()
-        try buffer.refill(from: file, at: offset, upTo: 1 << 20)
-        if buffer.isEmpty { break }
-        digester.update(buffer)
-        offset += UInt64(buffer.count)
-      }
+      return try prefix(of: file, path: path).digest
     } catch let errno as Errno {
       throw RepositoryError.system(operation: "read", path: path, errno)
     }
-    return RepositoryIndex.FileDigest(byteCount: offset, sha256: digester.finish())
+  }
+
+  /// Hashes the first bytes of a file, all of them by default.
+  static func prefix(of file: FileDescriptor, path: FilePath, byteCount: UInt64 = .max) throws -> ReceivedPrefix {
+    var result = ReceivedPrefix()
+    var buffer: [UInt8] = []
+    while result.byteCount < byteCount {
+      try Task.checkCancellation()
+      let wanted = Int(min(1 << 20, byteCount - result.byteCount))
+      do { try buffer.refill(from: file, at: result.byteCount, upTo: wanted) } catch {
+        throw RepositoryError.system(operation: "read", path: path, error)
+      }
+      if buffer.isEmpty { break }
+      result.digester.update(buffer)
+      result.byteCount += UInt64(buffer.count)
+    }
+    return result
   }
 }
