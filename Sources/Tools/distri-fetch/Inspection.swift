@@ -86,7 +86,7 @@ struct Verify: AsyncParsableCommand {
 
   func run() async throws {
     let store = try machine.store(repositories.section)
-    let sources = repositories.repo.isEmpty ? [] : try await repositories.open(through: try RepositoryOptions.transport())
+    let sources = repositories.repo.isEmpty ? [] : try await repositories.open()
     let verifier = Verifier(store)
     var findings = try verifier.findings()
     let packages = try store.packages()

@@ -51,10 +51,9 @@ struct Install: AsyncParsableCommand {
     let start = clock.now
     let queries = try packages.map { try PackageQuery(parsing: $0) }
     let progress = InstallProgress()
-    let transport = MeteredTransport(try RepositoryOptions.transport()) { progress.add($0) }
-    let sources = try await repositories.open(through: transport)
+    let sources = try await repositories.open { MeteredTransport($0) { progress.add($0) } }
     let store = try openStore()
-    let installer = Installer(repositories: sources, store: store, maximumDownloads: jobs)
+    let installer = Installer(repositories: sources, store: store, maximumDownloads: jobs, isOffline: repositories.transfer.offline)
     let sets = try Set(set).sorted().map { try Generation.PackageSet(named: $0, in: Making.configuration) }
     let plan = try await installer.plan(queries + sets.flatMap(\.members))
     var result = InstallResult()
