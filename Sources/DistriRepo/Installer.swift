@@ -92,7 +92,12 @@ public struct Installer: Sendable {
       let items = plan.missing + plan.present.map { InstallPlan.Item(id: $0, byteCount: nil) }
       // The largest first: none of them is left over at the end, when the line would be idle beside it.
       let packages = items.filter { missing.contains($0.id) }.sorted { ($0.byteCount ?? 0) > ($1.byteCount ?? 0) }.map(\.id)
-      let files = packages.map { area.files(of: $0) }
+      let versions = Dictionary(grouping: try packagesPresent(), by: \.unversioned)
+      let files = packages.map { package in
+        var files = area.files(of: package)
+        files.base = versions[package.unversioned]?.newest().map { store.path.appending($0.imageFileName) }
+        return files
+      }
       whole = (area.partials, packages)
       try await fetch(zip(packages, files), onFetched)
       // An `etc` among sources is not the machine's.
@@ -103,7 +108,8 @@ public struct Installer: Sendable {
     // Up to here, what had come was worth keeping, whatever happened.
     let resolver = Resolver(repositories)
     for package in whole?.packages ?? [] {
-      if let image = resolver.repository(of: package)?.entry(of: package)?.image { whole?.partials.remove(image.sha256) }
+      let entry = resolver.repository(of: package)?.entry(of: package)
+      for file in [entry?.image, entry?.compressed] { if let file { whole?.partials.remove(file.sha256) } }
     }
     return result
   }

@@ -19,6 +19,24 @@ public struct Repository: PackageCatalog, PackageFetcher {
     public var allowsUnsignedIndex = false
     /// The largest image, in bytes, that is accepted without a digest.
     public var maximumUnverifiedImageByteCount: UInt64 = 64 << 30
+    /// When the compressed file of an image is fetched instead of the image, if there is one.
+    public enum Compression: String, Sendable, Hashable, CaseIterable {
+      /// When the repository is not on this machine.
+      case automatic = "auto"
+      /// Always.
+      case always
+      /// Never.
+      case never
+    }
+
+    /// When compressed images are fetched.
+    public var compression = Compression.automatic
+    /// Whether blocks of another version that the store has are used for a new one.
+    public var reusesBlocks = true
+    /// Called with bytes of images that need not be transferred, since they were there or came compressed.
+    public var onReused: @Sendable (_ byteCount: UInt64) -> Void = { _ in }
+    /// Called when a package was to come compressed, or by blocks, and that failed: then its image is fetched.
+    public var onDetour: @Sendable (_ package: PackageID, _ error: any Error) -> Void = { _, _ in }
     /// How long the index, or a package's metadata, may take.
     public var smallFileTimeLimit: Duration = .seconds(300)
 
@@ -40,6 +58,8 @@ public struct Repository: PackageCatalog, PackageFetcher {
 
   /// The name of the index file.
   public static let indexFileName = "meta.binaryproto"
+  /// What the name of a compressed image ends with.
+  public static let compressedSuffix = ".zst"
 
   /// Reads the index of a section of a repository that has no mirrors: an `http://`, `https://` or `file://` URL, or a path.
   ///
@@ -117,10 +137,9 @@ public struct Repository: PackageCatalog, PackageFetcher {
     }
     let metadata = try await metadataBytes(of: entry)
     if let expected = entry.image {
-      let download = VerifiedDownload(
-        transport: transport, mirrors: mirrors, subject: package.description, expected: expected,
-        url: url(of: package.imageFileName))
-      try await download.run(creating: files.image, keepingPartsIn: files.partials)
+      let download = ImageDownload(
+        transport: transport, mirrors: mirrors, entry: entry, image: expected, options: options, url: { url(of: $0) })
+      try await download.run(to: files)
     } else {
       try await fetchUnverified(url(of: package.imageFileName), to: files.image)
     }
@@ -160,12 +179,7 @@ public struct Repository: PackageCatalog, PackageFetcher {
       let bytes = try await transport.bytes(
         of: url(root), maximumByteCount: min(expected.byteCount, UInt64(PackageMetadata.maximumByteCount)),
         timeLimit: options.smallFileTimeLimit)
-      var digester = Digester()
-      digester.update(bytes)
-      let got = RepositoryIndex.FileDigest(byteCount: UInt64(bytes.count), sha256: digester.finish())
-      guard got == expected else {
-        throw RepositoryError.mismatch(subject: entry.id.description, url: url(root), expected: expected, got: got)
-      }
+      try expected.check(bytes, subject: entry.id.description, url: url(root))
       return bytes
     }
   }

@@ -14,6 +14,8 @@ struct VerifiedDownload: Sendable {
   let expected: RepositoryIndex.FileDigest
   /// Where the file is at a mirror.
   let url: @Sendable (_ root: String) -> String
+  /// Whether a server may encode it for the way.
+  var allowsEncoding = true
 
   /// Creates the file, whole and verified. What came is kept in `partials` when it throws, and when it does not, until the caller removes it.
   ///
@@ -62,6 +64,7 @@ struct VerifiedDownload: Sendable {
     from root: String, into file: FileDescriptor, _ path: FilePath, _ received: inout ReceivedPrefix
   ) async throws -> Bool {
     var request = TransferRequest(url: url(root), maximumByteCount: expected.byteCount)
+    request.allowsEncoding = allowsEncoding
     if received.byteCount > 0 { request = .init(url: request.url, range: received.byteCount..<expected.byteCount) }
     do {
       try await transport.receive(request, into: file, path: path, &received)

@@ -64,3 +64,16 @@ extension Digester {
     return Array(hash.finalize())
   }
 }
+
+extension Digester {
+  /// The first eight bytes of SHA-256, little-endian, of each whole block of the bytes.
+  static func shortHashes(ofBlocks bytes: [UInt8], byteCount: Int) -> [UInt64] {
+    unsafe bytes.withUnsafeBytes { bytes in
+      stride(from: 0, to: bytes.count - bytes.count % byteCount, by: byteCount).map { start in
+        var hash = SHA256()
+        unsafe hash.update(bufferPointer: UnsafeRawBufferPointer(rebasing: bytes[start..<start + byteCount]))
+        return unsafe hash.finalize().withUnsafeBytes { unsafe UInt64(littleEndian: $0.load(as: UInt64.self)) }
+      }
+    }
+  }
+}

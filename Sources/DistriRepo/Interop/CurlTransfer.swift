@@ -274,7 +274,7 @@ struct TransferResumption: Sendable, Hashable {
     if start != nil || request.range != nil {
       ok = ok && set(CURLOPT_RANGE, "\(firstByte)-" + (request.range.map { "\($0.upperBound - 1)" } ?? ""))
       if let tag = start?.entityTag ?? request.entityTag { ok = ok && tag.isStrongEntityTag && configureHeader("If-Range: \(tag)") }
-    } else {
+    } else if request.allowsEncoding {
       // The empty string offers every encoding that libcurl was built with.
       ok = ok && set(CURLOPT_ACCEPT_ENCODING, "")
     }

@@ -66,6 +66,12 @@ package enum Files {
     try check("remove", path) { unsafe path.withPlatformString { unsafe unlink($0) } }
   }
 
+  static func open(reading path: FilePath) throws(RepositoryError) -> FileDescriptor {
+    do { return try FileDescriptor.open(path, .readOnly, options: .closeOnExec) } catch {
+      throw .system(operation: "open", path: path, error as? Errno ?? .ioError)
+    }
+  }
+
   /// Opens a file for reading and writing, which must not exist yet.
   static func open(creating path: FilePath) throws(RepositoryError) -> FileDescriptor {
     do {

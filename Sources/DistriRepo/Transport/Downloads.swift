@@ -77,11 +77,13 @@ extension Transport {
 
   /// Writes the body to the file, behind what has been received.
   ///
-  /// - Parameter received: goes on with what came, also when this throws.
+  /// - Parameters:
+  ///   - received: goes on with what came, also when this throws.
+  ///   - isPart: whether what the file has behind it is left alone.
   func receive(
-    _ request: TransferRequest, into file: FileDescriptor, path: FilePath, _ received: inout ReceivedPrefix
+    _ request: TransferRequest, into file: FileDescriptor, path: FilePath, _ received: inout ReceivedPrefix, isPart: Bool = false
   ) async throws {
-    let sink = FileSink(after: received)
+    let sink = FileSink(after: received, isPart: isPart)
     async let written = sink.write(to: file, path: path)
     do {
       try await download(request, into: sink)

@@ -54,13 +54,17 @@ final class FileSink: TransferSink {
   private static let writebackByteCount: UInt64 = 8 << 20
 
   private let start: ReceivedPrefix
+  private let isPart: Bool
   private let state = Mutex(State())
   private let pieces: AsyncStream<Piece>
   private let queue: AsyncStream<Piece>.Continuation
 
-  /// - Parameter start: what the file has already.
-  init(after start: ReceivedPrefix = ReceivedPrefix()) {
+  /// - Parameters:
+  ///   - start: what the file has already.
+  ///   - isPart: whether what lies behind is left alone when the body begins anew.
+  init(after start: ReceivedPrefix = ReceivedPrefix(), isPart: Bool = false) {
     self.start = start
+    self.isPart = isPart
     (pieces, queue) = AsyncStream.makeStream()
   }
 
@@ -111,7 +115,7 @@ final class FileSink: TransferSink {
         case .restart:
           received = start
           writtenBack = start.byteCount
-          try file.resize(to: Int64(start.byteCount))
+          if !isPart { try file.resize(to: Int64(start.byteCount)) }
         case .bytes(let bytes):
           received.digester.update(bytes)
           try file.writeAll(toAbsoluteOffset: Int64(received.byteCount), bytes)

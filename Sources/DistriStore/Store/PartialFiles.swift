@@ -49,6 +49,12 @@ public struct PartialFiles: Sendable, Hashable {
     return nil
   }
 
+  /// How much of a file is there, in bytes; 0 for nothing.
+  public func byteCount(of sha256: [UInt8]) -> UInt64 {
+    guard let directory = try? DirectoryHandle(opening: directory), let name = try? EntryName(sha256.hexadecimal) else { return 0 }
+    return (try? directory.status(of: name))?.byteCount ?? 0
+  }
+
   /// Removes a file, unless somebody fills it.
   public func remove(_ sha256: [UInt8]) {
     guard let directory = try? DirectoryHandle(opening: directory), let name = try? EntryName(sha256.hexadecimal) else { return }

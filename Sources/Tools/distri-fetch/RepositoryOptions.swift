@@ -72,8 +72,12 @@ struct RepositoryOptions: ParsableArguments {
 
   /// Those given, or those that the machine is configured for; their metadata is brought up to date.
   ///
-  /// - Parameter wrap: puts something around the transport.
-  func open(_ wrap: (any Transport) -> any Transport = { $0 }) async throws -> [Repository] {
+  /// - Parameters:
+  ///   - wrap: puts something around the transport.
+  ///   - onReused: called with bytes of images that need not be transferred.
+  func open(
+    _ wrap: (any Transport) -> any Transport = { $0 }, onReused: @escaping @Sendable (UInt64) -> Void = { _ in }
+  ) async throws -> [Repository] {
     let entries = try addresses.entries()
     let transport = wrap(try transfer.transport(forMirrors: entries.contains { !$0.mirrors.isEmpty }))
     var repositories: [Repository] = []
@@ -81,6 +85,10 @@ struct RepositoryOptions: ParsableArguments {
       var options = Repository.Options()
       options.allowsUnverifiedPackages = allowUnverified
       options.allowsUnsignedIndex = insecureUnsigned
+      options.compression = transfer.compressed
+      options.reusesBlocks = !transfer.noDelta
+      options.onReused = onReused
+      options.onDetour = { Terminal.standardError.write("distri-fetch: \($0): \($1); its whole image is fetched\n") }
       let mirrors = MirrorSet(entry)
       let trusted = try await mirrors.firstGood { try await trust.refresh(mirrors.root, at: $0, through: transport) }
       repositories.append(

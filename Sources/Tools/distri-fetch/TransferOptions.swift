@@ -27,6 +27,14 @@ struct TransferOptions: ParsableArguments {
   @Option(help: ArgumentHelp("Trust servers by the certificates of this file (PEM) instead of the system's.", valueName: "file"))
   var cacert: String?
 
+  @Option(
+    help: ArgumentHelp(
+      "When compressed images are fetched: auto (not from this machine), always or never.", valueName: "when"))
+  var compressed = Repository.Options.Compression.automatic
+
+  @Flag(help: "Fetch images as a whole, even where blocks of another version could be used.")
+  var noDelta = false
+
   /// The fewest bytes a second that a server may bring for some seconds.
   struct LowSpeed: ExpressibleByArgument {
     var bytesPerSecond: UInt32
@@ -70,3 +78,5 @@ struct TransferOptions: ParsableArguments {
     return !(offline && isRemote)
   }
 }
+
+extension Repository.Options.Compression: ExpressibleByArgument {}
