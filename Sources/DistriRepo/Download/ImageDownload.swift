@@ -61,31 +61,36 @@ struct ImageDownload: Sendable {
     let blocks = try await hashes(digest)
     let base = try Files.open(reading: basePath)
     defer { try? base.close() }
-    let plan: BlockPlan
-    do { plan = try BlockPlan(for: blocks, from: base) } catch {
-      throw RepositoryError.system(operation: "read", path: basePath, error)
-    }
+    let plan = try await blocking { try Self.plan(for: blocks, from: base, basePath) }
     let cost = plan.missingByteCount + digest.byteCount + UInt64(plan.missing.count) * Self.requestByteCount
     guard cost < limit else { return false }
     let file = try Files.open(creating: path)
     defer { try? file.close() }
-    do {
-      for copy in plan.copies {
-        try Task.checkCancellation()
-        try Files.copy(
-          from: base, at: copy.source, to: file, at: copy.target.lowerBound, byteCount: copy.target.byteCount)
-      }
-    } catch let errno as Errno {
-      throw RepositoryError.system(operation: "copy to", path: path, errno)
-    }
+    try await blocking { try Self.copy(plan.copies, from: base, to: file, path) }
     try await fetch(plan.missing, into: file, path)
-    let got = try Files.prefix(of: file, path: path).digest
+    let got = try await blocking { try Files.prefix(of: file, path: path).digest }
     guard got == image else {
       throw RepositoryError.mismatch(
         subject: entry.id.description, url: url(entry.id.imageFileName)(mirrors.root), expected: image, got: got)
     }
     options.onReused(image.byteCount - plan.missingByteCount)
     return true
+  }
+
+  private static func plan(for blocks: BlockHashes, from base: FileDescriptor, _ path: FilePath) throws -> BlockPlan {
+    do { return try BlockPlan(for: blocks, from: base) } catch {
+      throw RepositoryError.system(operation: "read", path: path, error)
+    }
+  }
+
+  private static func copy(_ parts: [BlockPlan.Copy], from base: FileDescriptor, to file: FileDescriptor, _ path: FilePath) throws {
+    do {
+      for part in parts {
+        try Files.copy(from: base, at: part.source, to: file, at: part.target.lowerBound, byteCount: part.target.byteCount)
+      }
+    } catch {
+      throw RepositoryError.system(operation: "copy to", path: path, error as? Errno ?? .ioError)
+    }
   }
 
   private func hashes(_ expected: RepositoryIndex.FileDigest) async throws -> BlockHashes {
@@ -142,8 +147,10 @@ struct ImageDownload: Sendable {
     defer { try? Files.remove(path) }
     let file = try Files.open(creating: files.image)
     defer { try? file.close() }
-    try CompressedBytes.decompress(path, limit: image.byteCount, to: file)
-    let got = try Files.prefix(of: file, path: files.image).digest
+    let got = try await blocking { [image] in
+      try CompressedBytes.decompress(path, limit: image.byteCount, to: file)
+      return try Files.prefix(of: file, path: files.image).digest
+    }
     guard got == image else {
       throw RepositoryError.mismatch(
         subject: entry.id.description, url: download.url(mirrors.root), expected: image, got: got)

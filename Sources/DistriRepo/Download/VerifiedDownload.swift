@@ -23,7 +23,9 @@ struct VerifiedDownload: Sendable {
   ///   ``RepositoryError/system(operation:path:_:)``; `StoreError.system`.
   func run(creating path: FilePath, keepingPartsIn partials: PartialFiles?) async throws {
     while let partial = try partials?.open(expected.sha256, byteCount: expected.byteCount) {
-      var received = try Files.prefix(of: partial.descriptor, path: partial.path, byteCount: partial.byteCount)
+      var received = try await blocking {
+        try Files.prefix(of: partial.descriptor, path: partial.path, byteCount: partial.byteCount)
+      }
       if received.byteCount == expected.byteCount, received.digest != expected {
         // It may have other names, whatever it is: others are not to see it change.
         try partial.discard()
@@ -68,8 +70,12 @@ struct VerifiedDownload: Sendable {
     if received.byteCount > 0 { request = .init(url: request.url, range: received.byteCount..<expected.byteCount) }
     do {
       try await transport.receive(request, into: file, path: path, &received)
-    } catch RepositoryError.transferFailed(_, .rangeUnavailable) where request.range != nil {
-      return false
+    } catch RepositoryError.transferFailed(let url, let failure) where request.range != nil {
+      switch failure {
+      // It may have the whole file.
+      case .rangeUnavailable, .malformed: return false
+      default: throw RepositoryError.transferFailed(url: url, failure)
+      }
     }
     return received.digest == expected
   }

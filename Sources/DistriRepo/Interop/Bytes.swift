@@ -14,28 +14,33 @@ extension [UInt8] {
   /// Offers all bytes to the sink.
   func offer(to sink: some TransferSink) throws -> Flow { try sink.consume(unsafe span.bytes) }
 
-  /// Replaces the content by up to `limit` bytes of the file, in its own memory; empty at the end of the file.
+  /// Replaces the content by up to `limit` bytes of the file, in its own memory if it has as many; empty at the end of the file.
   mutating func refill(from file: FileDescriptor, at offset: UInt64, upTo limit: Int) throws(Errno) {
-    if count != limit { self = Array(repeating: 0, count: limit) }
-    var filled = 0
-    while filled < limit {
-      let got = try Self.read(file, at: Int64(clamping: offset) + Int64(filled), into: &self, from: filled)
-      if got == 0 { break }
-      filled += got
-    }
-    removeLast(limit - filled)
-  }
-
-  private static func read(
-    _ file: FileDescriptor, at offset: Int64, into bytes: inout [UInt8], from start: Int
-  ) throws(Errno) -> Int {
     do {
-      return try unsafe bytes.withUnsafeMutableBytes {
-        try unsafe file.read(fromAbsoluteOffset: offset, into: .init(rebasing: $0[start...]))
+      if count == limit {
+        let filled = try unsafe withUnsafeMutableBytes { try unsafe Self.read(file, at: offset, into: $0) }
+        removeLast(limit - filled)
+      } else {
+        // Only what is read is touched: a file may be far smaller than it is allowed to be.
+        self = try unsafe Array(unsafeUninitializedCapacity: limit) { buffer, count in
+          count = try unsafe Self.read(file, at: offset, into: UnsafeMutableRawBufferPointer(buffer))
+        }
       }
     } catch {
       throw error as? Errno ?? .ioError
     }
+  }
+
+  /// How many bytes there were, fewer than there is room for only at the end of the file.
+  private static func read(_ file: FileDescriptor, at offset: UInt64, into memory: UnsafeMutableRawBufferPointer) throws -> Int {
+    var filled = 0
+    while filled < memory.count {
+      let got = try unsafe file.read(
+        fromAbsoluteOffset: Int64(clamping: offset) + Int64(filled), into: .init(rebasing: memory[filled...]))
+      if got == 0 { break }
+      filled += got
+    }
+    return filled
   }
 }
 
