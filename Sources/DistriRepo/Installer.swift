@@ -9,6 +9,7 @@ public struct Installer: Sendable {
   private let repositories: [Repository]
   private let store: LocalStore
   private let maximumDownloads: Int
+  private let isOffline: Bool
 
   /// Makes an installer.
   ///
@@ -16,10 +17,12 @@ public struct Installer: Sendable {
   ///   - repositories: where packages come from; of two that have the same package, the first gives it.
   ///   - store: where they go; made by the first installation if its parent directory is there.
   ///   - maximumDownloads: packages that are fetched at the same time.
-  public init(repositories: [Repository], store: LocalStore, maximumDownloads: Int = 16) {
+  ///   - isOffline: whether a query may mean what the store has, and no repository, since not all of them can be asked.
+  public init(repositories: [Repository], store: LocalStore, maximumDownloads: Int = 16, isOffline: Bool = false) {
     self.repositories = repositories
     self.store = store
     self.maximumDownloads = max(1, maximumDownloads)
+    self.isOffline = isOffline
   }
 
   /// Finds out what would be installed, without changing anything.
@@ -27,7 +30,7 @@ public struct Installer: Sendable {
   /// - Throws: as ``Resolver/resolve(_:architecture:)``; what `LocalStore.packages()` throws.
   public func plan(_ queries: [PackageQuery], architecture: Architecture = .host) async throws -> InstallPlan {
     let present = try packagesPresent()
-    let resolver = Resolver(repositories, installed: present)
+    let resolver = Resolver(repositories, installed: present, store: isOffline ? store : nil)
     let resolution = try await resolver.resolve(queries, architecture: architecture)
     var plan = InstallPlan(requested: resolution.requested, present: [], missing: [])
     for package in resolution.closure {
@@ -82,13 +85,20 @@ public struct Installer: Sendable {
   ) async throws -> InstallResult {
     var result = InstallResult()
     guard !plan.missing.isEmpty || change != nil else { return result }
+    var whole: (partials: PartialFiles, packages: [PackageID])?
     result.generation = try await store.transaction(making: change) { area in
       // What is there is kept from collectors from here on. Another process may have been faster, with either.
       let missing = Set(try await store.reserve(plan.present + plan.missing.map(\.id), in: area))
       let items = plan.missing + plan.present.map { InstallPlan.Item(id: $0, byteCount: nil) }
       // The largest first: none of them is left over at the end, when the line would be idle beside it.
       let packages = items.filter { missing.contains($0.id) }.sorted { ($0.byteCount ?? 0) > ($1.byteCount ?? 0) }.map(\.id)
-      let files = packages.map { area.files(of: $0) }
+      let versions = Dictionary(grouping: try packagesPresent(), by: \.unversioned)
+      let files = packages.map { package in
+        var files = area.files(of: package)
+        files.base = versions[package.unversioned]?.newest().map { store.path.appending($0.imageFileName) }
+        return files
+      }
+      whole = (area.partials, packages)
       try await fetch(zip(packages, files), onFetched)
       // An `etc` among sources is not the machine's.
       if let root, store.section == .packages {
@@ -99,6 +109,12 @@ public struct Installer: Sendable {
         result.newDefaults = try placeDefaults(of: images, selected, below: root)
         result.declarations = try SystemDeclaration.all(of: images)
       }
+    }
+    // Up to here, what had come was worth keeping, whatever happened.
+    let resolver = Resolver(repositories)
+    for package in whole?.packages ?? [] {
+      let entry = resolver.repository(of: package)?.entry(of: package)
+      for file in [entry?.image, entry?.compressed] { if let file { whole?.partials.remove(file.sha256) } }
     }
     return result
   }

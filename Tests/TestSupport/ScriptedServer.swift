@@ -16,6 +16,12 @@ public final class ScriptedServer: Sendable {
     public var head: String
     /// How many requests for this path came before.
     public var previous: Int
+
+    /// The value of a header field; nil where there is none.
+    public func field(_ name: String) -> Substring? {
+      let line = head.split(separator: "\r\n").first { $0.lowercased().hasPrefix(name.lowercased() + ": ") }
+      return line?.dropFirst(name.utf8.count + 2)
+    }
   }
 
   /// A part of an answer.
@@ -48,22 +54,9 @@ public final class ScriptedServer: Sendable {
   /// Listens, and asks for what to answer.
   public init(_ answer: @escaping @Sendable (Request) -> [Step]) throws {
     self.answer = answer
-    listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
-    var address = sockaddr_in()
-    address.sin_family = sa_family_t(AF_INET)
-    address.sin_addr.s_addr = UInt32(0x7f00_0001).bigEndian
-    var length = socklen_t(MemoryLayout<sockaddr_in>.size)
-    let bound = withUnsafeMutablePointer(to: &address) { [listener] pointer in
-      pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { address in
-        bind(listener, address, length) == 0 && listen(listener, 64) == 0 && getsockname(listener, address, &length) == 0
-      }
-    }
-    guard bound else { throw Unavailable() }
-    port = UInt16(bigEndian: address.sin_port)
+    (listener, port) = try listenOnLoopback()
     detach { [self] in acceptConnections() }
   }
-
-  struct Unavailable: Error {}
 
   /// The address of its root, without a slash at the end.
   public var root: String { "http://127.0.0.1:\(port)" }
@@ -103,8 +96,8 @@ public final class ScriptedServer: Sendable {
     while let request = readRequest(client) {
       for step in answer(request) {
         switch step {
-        case .send(let bytes): if !send(bytes, to: client) { return }
-        case .repeating(let bytes): while send(bytes, to: client) {}
+        case .send(let bytes): if !sendBytes(bytes, to: client) { return }
+        case .repeating(let bytes): while sendBytes(bytes, to: client) {}
         case .hang:
           var byte: UInt8 = 0
           while recv(client, &byte, 1, 0) > 0 {}
@@ -132,22 +125,27 @@ public final class ScriptedServer: Sendable {
     }
     return Request(method: words[0], path: path, head: text, previous: previous)
   }
-
-  private func send(_ bytes: [UInt8], to client: Int32) -> Bool {
-    var sent = 0
-    while sent < bytes.count {
-      let count = bytes[sent...].withUnsafeBytes { Glibc.send(client, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) }
-      guard count > 0 else { return false }
-      sent += count
-    }
-    return true
-  }
 }
 
 extension [ScriptedServer.Step] {
   /// A whole, honest answer.
   public static func ok(_ body: [UInt8], headers: String = "") -> Self {
     head("200 OK", headers: "Content-Length: \(body.count)\r\n" + headers) + [.send(body)]
+  }
+
+  /// The file, or the part of it that the request asks for, as a server of files answers.
+  public static func file(_ body: [UInt8], for request: ScriptedServer.Request, tag: String? = nil) -> Self {
+    let headers = tag.map { "ETag: \($0)\r\n" } ?? ""
+    guard let range = request.field("Range"), request.field("If-Range").map({ String($0) == tag }) ?? true else {
+      return ok(body, headers: headers)
+    }
+    let ends = range.dropFirst("bytes=".count).split(separator: "-").compactMap { Int($0) }
+    let last = Swift.min(ends.count > 1 ? ends[1] : body.count, body.count - 1)
+    guard let first = ends.first, first <= last else { return status("416 Range Not Satisfiable", headers: headers) }
+    let part = [UInt8](body[first...last])
+    return head(
+      "206 Partial Content",
+      headers: headers + "Content-Length: \(part.count)\r\nContent-Range: bytes \(first)-\(last)/\(body.count)\r\n") + [.send(part)]
   }
 
   /// An answer without body.
@@ -184,21 +182,4 @@ public final class Latch: Sendable {
     var ready = pollfd(fd: ends.read, events: Int16(POLLIN), revents: 0)
     poll(&ready, 1, -1)
   }
-}
-
-/// Runs the closure on a thread of its own.
-private func detach(_ body: @escaping @Sendable () -> Void) {
-  final class Box: Sendable {
-    let body: @Sendable () -> Void
-    init(_ body: @escaping @Sendable () -> Void) { self.body = body }
-  }
-  var thread = pthread_t()
-  let box = Unmanaged.passRetained(Box(body)).toOpaque()
-  pthread_create(
-    &thread, nil,
-    { context in
-      context.map { Unmanaged<Box>.fromOpaque($0).takeRetainedValue().body() }
-      return nil
-    }, box)
-  pthread_detach(thread)
 }

@@ -91,10 +91,13 @@ struct TransferResumption: Sendable, Hashable {
     let status = status
     guard code == CURLE_OK else { return .failure(error(code, status: status)) }
     do { try begin() } catch { return .failure(error) }
+    if let range = request.range, byteCount < range.byteCount {
+      return .failure(RepositoryError.transferFailed(url: request.url, .interrupted("less came than the answer says")))
+    }
     var url: UnsafePointer<CChar>?
     _ = unsafe ccurl_get_string(easy, CURLINFO_EFFECTIVE_URL, &url)
     let effective = unsafe url.map { unsafe String(cString: $0) } ?? request.url
-    return .success(TransferResponse(url: effective, byteCount: byteCount))
+    return .success(TransferResponse(url: effective, byteCount: byteCount, entityTag: entityTag))
   }
 
   /// What the next attempt can go on after; nil when it has to begin anew.
@@ -102,12 +105,24 @@ struct TransferResumption: Sendable, Hashable {
   /// Only with a strong tag, and not in the middle of what the server has encoded for us.
   var resumption: TransferResumption? {
     guard hasBegun else { return start }
-    let known = status == 206 ? start?.entityTag : nil
-    guard byteCount > 0, let tag = header("ETag") ?? known, tag.hasPrefix("\""), tag.utf8.count <= 256,
-      ["", "identity"].contains(header("Content-Encoding") ?? "")
-    else { return nil }
-    return TransferResumption(byteCount: byteCount, entityTag: tag)
+    guard byteCount > 0, let entityTag else { return nil }
+    return TransferResumption(byteCount: byteCount, entityTag: entityTag)
   }
+
+  /// The tag of the bytes that came, if it is a strong one.
+  private var entityTag: String? {
+    let known = status == 206 ? start?.entityTag ?? request.entityTag : nil
+    guard !isEncoded, let tag = header("ETag") ?? known, tag.isStrongEntityTag else { return nil }
+    return tag
+  }
+
+  private var isEncoded: Bool { !["", "identity"].contains(header("Content-Encoding") ?? "") }
+
+  /// Where in the file this attempt begins.
+  private var firstByte: UInt64 { (request.range?.lowerBound ?? 0) + (start?.byteCount ?? 0) }
+
+  /// The most bytes that the sink gets.
+  private var byteLimit: UInt64 { min(request.maximumByteCount, request.range?.byteCount ?? .max) }
 
   /// A field of the answer, which is the last one after redirects.
   private func header(_ name: String) -> String? {
@@ -121,43 +136,71 @@ struct TransferResumption: Sendable, Hashable {
   /// Looks at the answer once, when its head is there: it has to be the file, or the part that was asked for.
   private func begin() throws {
     guard !hasBegun else { return }
-    switch (status, start) {
-    case (200, nil): break
+    switch status {
+    case 200 where request.range != nil: throw RepositoryError.transferFailed(url: request.url, .rangeUnavailable)
     // Another file by now, or a server that knows no ranges.
-    case (200, _?): try sink.restart()
-    case (206, let start?):
-      guard let range = header("Content-Range"), range.hasPrefix("bytes \(start.byteCount)-") else {
+    case 200: if start != nil { try sink.restart() }
+    case 206 where start != nil || request.range != nil:
+      let expected = "bytes \(firstByte)-" + (request.range.map { "\($0.upperBound - 1)/" } ?? "")
+      guard header("Content-Range")?.hasPrefix(expected) == true, !isEncoded else {
         throw RepositoryError.transferFailed(url: request.url, .malformed("another part of the file than was asked for"))
       }
-      byteCount = start.byteCount
+      if let wanted = start?.entityTag ?? request.entityTag, let tag = header("ETag"), tag != wanted {
+        throw RepositoryError.transferFailed(url: request.url, .rangeUnavailable)
+      }
+      byteCount = start?.byteCount ?? 0
     // A body that comes with anything else is not the file.
     default: throw RepositoryError.transferFailed(url: request.url, .status(status))
     }
     hasBegun = true
   }
 
-  private var status: Int {
-    var status = 0
-    _ = unsafe ccurl_get_long(easy, CURLINFO_RESPONSE_CODE, &status)
-    return status
+  private var status: Int { number(CURLINFO_RESPONSE_CODE) ?? 0 }
+
+  /// Nil for 0, which is what libcurl says where there is nothing to say.
+  private func number(_ info: CURLINFO) -> Int? {
+    var value = 0
+    return unsafe ccurl_get_long(easy, info, &value) == CURLE_OK && value != 0 ? value : nil
+  }
+
+  /// What OpenSSL says of the certificate (`X509_V_ERR_…`); libcurl itself looks at the host's name,
+  /// and leaves an unspecified error there.
+  private func certificateDefect(_ text: String) -> CertificateDefect {
+    switch number(CURLINFO_SSL_VERIFYRESULT) {
+    case nil, 1, 62, 64: .wrongHost
+    case 9: .notYetValid
+    case 10: .expired
+    case 18: .selfSigned
+    case 2, 19, 20, 21: .unknownIssuer
+    default: .other(text)
+    }
   }
 
   private func error(_ code: CURLcode, status: Int) -> RepositoryError {
     let detail = unsafe String(cString: errorText)
     let text = detail.isEmpty ? unsafe String(cString: curl_easy_strerror(code)) : detail
     let url = request.url
+    // It has not opened the tunnel that HTTPS goes through.
+    if status == 0, let answer = number(CURLINFO_HTTP_CONNECTCODE), !(200..<300).contains(answer) {
+      return .transferFailed(url: url, .refusedByProxy(answer))
+    }
     switch code {
     case CURLE_HTTP_RETURNED_ERROR where status == 404 || status == 410: return .notFound(url: url)
-    case CURLE_HTTP_RETURNED_ERROR: return .transferFailed(url: url, .status(status))
+    case CURLE_HTTP_RETURNED_ERROR where status == 416 && request.range != nil: return .transferFailed(url: url, .rangeUnavailable)
+    case CURLE_HTTP_RETURNED_ERROR where status == 407: return .transferFailed(url: url, .refusedByProxy(status))
+    case CURLE_HTTP_RETURNED_ERROR where status != 0: return .transferFailed(url: url, .status(status))
+    // The length of the whole file.
+    case CURLE_FILESIZE_EXCEEDED where status == 200 && request.range != nil: return .transferFailed(url: url, .rangeUnavailable)
     case CURLE_OPERATION_TIMEDOUT: return .transferFailed(url: url, .timedOut)
     case CURLE_COULDNT_RESOLVE_HOST, CURLE_COULDNT_RESOLVE_PROXY, CURLE_COULDNT_CONNECT:
       return .transferFailed(url: url, .unreachable(text))
     case CURLE_PARTIAL_FILE, CURLE_GOT_NOTHING, CURLE_RECV_ERROR, CURLE_SEND_ERROR, CURLE_HTTP2, CURLE_HTTP2_STREAM:
       return .transferFailed(url: url, .interrupted(text))
     case CURLE_UNSUPPORTED_PROTOCOL, CURLE_TOO_MANY_REDIRECTS: return .transferFailed(url: url, .redirectRefused)
-    case CURLE_PEER_FAILED_VERIFICATION, CURLE_SSL_CONNECT_ERROR, CURLE_SSL_CACERT_BADFILE, CURLE_SSL_ISSUER_ERROR:
-      return .transferFailed(url: url, .untrusted(text))
-    case CURLE_FILESIZE_EXCEEDED: return .tooLarge(url: url, limit: request.maximumByteCount)
+    case CURLE_PEER_FAILED_VERIFICATION: return .transferFailed(url: url, .untrusted(certificateDefect(text)))
+    case CURLE_SSL_CONNECT_ERROR, CURLE_SSL_CACERT_BADFILE, CURLE_SSL_ISSUER_ERROR:
+      return .transferFailed(url: url, .untrusted(.other(text)))
+    case CURLE_FILESIZE_EXCEEDED: return .tooLarge(url: url, limit: byteLimit)
     case CURLE_URL_MALFORMAT: return .invalidURL(url)
     default: return .transferFailed(url: url, .malformed(text))
     }
@@ -170,8 +213,8 @@ struct TransferResumption: Sendable, Hashable {
     do {
       try begin()
       let (total, overflow) = byteCount.addingReportingOverflow(UInt64(bytes.count))
-      guard !overflow, total <= request.maximumByteCount else {
-        throw RepositoryError.tooLarge(url: request.url, limit: request.maximumByteCount)
+      guard !overflow, total <= byteLimit else {
+        throw RepositoryError.tooLarge(url: request.url, limit: byteLimit)
       }
       switch try sink.consume(unsafe bytes.bytes) {
       case .proceed:
@@ -228,24 +271,30 @@ struct TransferResumption: Sendable, Hashable {
       && set(CURLOPT_LOW_SPEED_LIMIT, Int(options.minimumBytesPerSecond))
       && set(CURLOPT_LOW_SPEED_TIME, seconds: options.slownessTimeLimit)
       && set(CURLOPT_BUFFERSIZE, Self.receiveBufferByteCount)
-    if let start {
-      ok = ok && set(CURLOPT_RANGE, "\(start.byteCount)-") && configureHeader("If-Range: \(start.entityTag)")
-    } else {
+    if start != nil || request.range != nil {
+      ok = ok && set(CURLOPT_RANGE, "\(firstByte)-" + (request.range.map { "\($0.upperBound - 1)" } ?? ""))
+      if let tag = start?.entityTag ?? request.entityTag { ok = ok && tag.isStrongEntityTag && configureHeader("If-Range: \(tag)") }
+    } else if request.allowsEncoding {
       // The empty string offers every encoding that libcurl was built with.
       ok = ok && set(CURLOPT_ACCEPT_ENCODING, "")
     }
     if request.url.isHTTPS { ok = ok && set(CURLOPT_PIPEWAIT, 1) }
     if let limit = request.timeLimit { ok = ok && set(CURLOPT_TIMEOUT_MS, milliseconds: limit) }
-    if !options.usesProxyOfEnvironment { ok = ok && set(CURLOPT_PROXY, "") }
-    if let file = options.certificateAuthorities { ok = ok && set(CURLOPT_CAINFO, file.string) }
+    if let proxy = options.proxy {
+      ok = ok && set(CURLOPT_PROXY, proxy) && set(CURLOPT_NOPROXY, "")
+    } else if !options.usesProxyOfEnvironment {
+      ok = ok && set(CURLOPT_PROXY, "")
+    }
+    if let file = options.certificateAuthorities {
+      ok = ok && set(CURLOPT_CAINFO, file.string) && set(CURLOPT_PROXY_CAINFO, file.string)
+    }
     return ok && configureLengthLimit() && configureCallbacks()
   }
 
   /// Refuses by the announced length, before a byte comes. An encoded body may be a little larger than what it decodes to.
   private func configureLengthLimit() -> Bool {
-    let slack = request.maximumByteCount / 16 + 4096
-    let limit = Int(clamping: request.maximumByteCount.addingReportingOverflow(slack).partialValue)
-    guard request.maximumByteCount < UInt64(Int64.max) / 2 else { return true }
+    guard byteLimit < UInt64(Int64.max) / 2 else { return true }
+    let limit = Int(byteLimit + byteLimit / 16 + 4096)
     return unsafe ccurl_set_offset(easy, CURLOPT_MAXFILESIZE_LARGE, limit) == CURLE_OK
   }
 

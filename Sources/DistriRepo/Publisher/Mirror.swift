@@ -56,9 +56,7 @@ public struct Mirror: Sendable {
   public init(
     of root: String, output: FilePath, trust: TrustStore?, transport: any Transport, options: Options = Options()
   ) {
-    var root = root
-    while root.utf8.count > 1, root.hasSuffix("/") { root.removeLast() }
-    self.root = root
+    self.root = root.withoutTrailingSlashes
     self.output = output
     self.trust = trust
     self.transport = transport
@@ -97,9 +95,19 @@ public struct Mirror: Sendable {
     let targets = try await source.allTargets()
     for target in targets { try checkPlace(of: target) }
     let repository = source
-    let packages = targets.filter { !$0.isIndex }
-    let missing = try packages.filter { try !isCopied($0, of: repository) }
-    var report = try begin(targets, missing, onPlan)
+    let indexes = targets.filter(\.isIndex)
+    var companions: [Target] = []
+    for index in indexes {
+      companions += try files(ofIndex: try await bytes(of: index, from: repository), index.path).companions
+    }
+    let missing = try targets.filter { try !$0.isIndex && !isCopied($0, of: repository) }
+    let missingCompanions = try companions.filter { try !isThere($0) }
+    var report = try begin(targets + companions, missing + missingCompanions, onPlan)
+    try await bring(missingCompanions, &report) { target in
+      try await fetch(target)
+      onFetched()
+      return true
+    }
     try await bring(missing, &report) { target in
       let path = place(target.path)
       let isNew = try await repository.download(target, from: root, to: path)
@@ -109,7 +117,6 @@ public struct Mirror: Sendable {
       return isNew
     }
     // Each index under the name of its hash, then metadata that names it; the plain names are for readers that trust nobody.
-    let indexes = targets.filter(\.isIndex)
     let previous = indexes.map { PublishedIndex(at: place($0.path)) }
     for index in indexes { try await repository.download(index, from: root, to: place(repository.path(of: index))) }
     try synchronizeDirectories(of: targets.map(\.path))
@@ -122,13 +129,23 @@ public struct Mirror: Sendable {
       try Files.replace(place("\(tuf)/timestamp.json"), by: timestamp)
     }
     if options.prunes {
-      let named = links + targets.flatMap { [$0.path, repository.path(of: $0)] }
+      let named = links + companions.map(\.path) + targets.flatMap { [$0.path, repository.path(of: $0)] }
       report.removedFileCount = try prune(except: Set(named), previous, in: Set(targets.map { directory(of: $0.path) }))
     }
     return report
   }
 
   private let tuf = MetadataPublisher.directoryName
+
+  /// An index; under the name of its hash, it may appear at once.
+  private func bytes(of index: Target, from repository: TrustedRepository) async throws -> [UInt8] {
+    guard repository.root.hasConsistentSnapshots else {
+      return try await repository.bytes(of: index, from: root, limit: UInt64(RepositoryIndex.maximumByteCount))
+    }
+    try Files.makeDirectories(place(directory(of: index.path)))
+    try await repository.download(index, from: root, to: place(index.consistentPath))
+    return try contents(index.consistentPath)
+  }
 
   /// A target must not lie where the copy keeps what it trusts, or metadata.
   private func checkPlace(of target: Target) throws(RepositoryError) {
@@ -187,26 +204,13 @@ public struct Mirror: Sendable {
         continue
       }
       indexes.append((path, bytes))
-      for package in try RepositoryIndex(serialized: bytes, subject: "\(root)/\(path)").packages {
-        guard package.image != nil else { throw RepositoryError.unverifiable(package.id, repository: root) }
-        for (name, digest) in [(package.id.imageFileName, package.image), (package.id.metadataFileName, package.metadata)] {
-          guard let digest else { continue }
-          listed.append(Target(path: "\(section.rawValue)/\(name)", byteCount: digest.byteCount, sha256: digest.sha256))
-        }
-      }
+      let files = try files(ofIndex: bytes, path)
+      listed += files.packages + files.companions
     }
-    let missing = try listed.filter { target in
-      let path = place(target.path)
-      guard let status = try Files.status(of: path), status.byteCount == target.byteCount else { return true }
-      return try Files.digest(of: path).sha256 != target.hashes.sha256
-    }
+    let missing = try listed.filter { try !isThere($0) }
     var report = try begin(listed, missing, onPlan)
     try await bring(missing, &report) { target in
-      let path = place(target.path)
-      try await transport.download(
-        target.path.urlPath(below: root), to: path, sha256: target.hashes.sha256, subject: target.path,
-        maximumByteCount: target.byteCount)
-      try Files.synchronizeContents(of: path)
+      try await fetch(target)
       onFetched()
       return true
     }
@@ -221,6 +225,37 @@ public struct Mirror: Sendable {
   }
 
   // MARK: Both
+
+  /// What an index lists: packages' files, and those beside them that make transfers shorter.
+  private func files(ofIndex bytes: [UInt8], _ path: String) throws -> (packages: [Target], companions: [Target]) {
+    let directory = directory(of: path)
+    var (packages, companions): ([Target], [Target]) = ([], [])
+    for package in try RepositoryIndex(serialized: bytes, subject: "\(root)/\(path)").packages {
+      guard let image = package.image else { throw RepositoryError.unverifiable(package.id, repository: root) }
+      func target(_ name: String, _ digest: RepositoryIndex.FileDigest) -> Target {
+        Target(path: "\(directory)/\(name)", byteCount: digest.byteCount, sha256: digest.sha256)
+      }
+      packages.append(target(package.id.imageFileName, image))
+      if let metadata = package.metadata { packages.append(target(package.id.metadataFileName, metadata)) }
+      companions += package.companions.map { target($0, $1) }
+    }
+    return (packages, companions)
+  }
+
+  private func isThere(_ target: Target) throws -> Bool {
+    let path = place(target.path)
+    guard let status = try Files.status(of: path), status.byteCount == target.byteCount else { return false }
+    return try Files.digest(of: path).sha256 == target.hashes.sha256
+  }
+
+  /// Brings a file that an index proves.
+  private func fetch(_ target: Target) async throws {
+    let path = place(target.path)
+    try await transport.download(
+      target.path.urlPath(below: root), to: path, sha256: target.hashes.sha256, subject: target.path,
+      maximumByteCount: target.byteCount)
+    try Files.synchronizeContents(of: path)
+  }
 
   private func place(_ path: String) -> FilePath { output.appending(path) }
 
@@ -283,9 +318,7 @@ public struct Mirror: Sendable {
     for directory in directories {
       for name in try Files.names(in: place(directory)).map(\.string) {
         let path = "\(directory)/\(name)"
-        // What lies beside a package's file, such as a compressed copy, stays with it.
-        let beside = path.split(separator: ".", omittingEmptySubsequences: false).dropLast().joined(separator: ".")
-        if named.contains(path) || named.contains(beside) || kept.contains(name) || name.hasPrefix(".") { continue }
+        if named.contains(path) || kept.contains(name) || name.hasPrefix(".") { continue }
         if name == Repository.indexFileName { continue }
         try Files.remove(place(path))
         count += 1

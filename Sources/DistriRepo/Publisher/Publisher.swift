@@ -25,6 +25,10 @@ public struct Publisher: Sendable {
   private let store: FilePath
   private let output: FilePath
   private let maximumTasks: Int
+  private let compressionLevel: Int?
+
+  /// The smallest image, in bytes, beside which files are put that make its transfer shorter.
+  public static let smallestLargeImage: UInt64 = 1 << 20
 
   /// Plans to publish.
   ///
@@ -32,10 +36,12 @@ public struct Publisher: Sendable {
   ///   - store: the store's directory.
   ///   - output: the repository's directory; made where it does not exist.
   ///   - maximumTasks: packages that are read and hashed at the same time.
-  public init(store: FilePath, output: FilePath, maximumTasks: Int = 4) {
+  ///   - compressionLevel: how small large images are compressed in addition, from 1 to 19; nil for not at all.
+  public init(store: FilePath, output: FilePath, maximumTasks: Int = 4, compressionLevel: Int? = nil) {
     self.store = store
     self.output = output
     self.maximumTasks = max(1, maximumTasks)
+    self.compressionLevel = compressionLevel
   }
 
   /// Publishes the packages and, where the store has them, their debug symbols and sources.
@@ -64,7 +70,7 @@ public struct Publisher: Sendable {
     defer { try? lock.close() }
     try Files.removeLeftovers(in: target)
     let old = PublishedIndex(at: target.appending(Repository.indexFileName))
-    let job = PublishJob(section: section, source: source, target: target, old: old)
+    let job = PublishJob(section: section, source: source, target: target, old: old, compressionLevel: compressionLevel)
     let entries = try await boundedMap(packages) { package in
       let entry = try job.publish(package)
       onPackage(package)
@@ -90,85 +96,5 @@ public struct Publisher: Sendable {
       for try await value in group { results.append(value) }
       return results
     }
-  }
-}
-
-/// What all packages of one section need to be published.
-private struct PublishJob: Sendable {
-  let section: LocalStore.Section
-  let source: FilePath
-  let target: FilePath
-  let old: PublishedIndex
-
-  func publish(_ package: PackageID) throws -> RepositoryIndex.Package {
-    let known = old.entry(of: package)
-    let image = try place(package.imageFileName, known: known?.image)
-    var entry = RepositoryIndex.Package(id: package, image: image.digest)
-    if let known, image.isKnown {
-      entry.wellKnownPaths = known.wellKnownPaths
-    } else if section != .sources {
-      entry.wellKnownPaths = try WellKnownPaths.of(try PackageImage(path: target.appending(package.imageFileName)))
-    }
-    if try Files.status(of: source.appending(package.metadataFileName)) != nil {
-      entry.metadata = try place(package.metadataFileName, known: known?.metadata).digest
-    }
-    return entry
-  }
-
-  /// Puts a file of the store into the repository and hashes it, unless the old index has it as it is.
-  private func place(
-    _ name: String, known: RepositoryIndex.FileDigest?
-  ) throws -> (digest: RepositoryIndex.FileDigest, isKnown: Bool) {
-    try Task.checkCancellation()
-    let (from, to) = (source.appending(name), target.appending(name))
-    guard let wanted = try Files.status(of: from) else {
-      throw RepositoryError.system(operation: "stat", path: from, .noSuchFileOrDirectory)
-    }
-    guard wanted.isRegular else { throw RepositoryError.system(operation: "publish", path: from, .notSupported) }
-    let present = try Files.status(of: to)
-    let isPresent = present.map { $0.isSameFile(as: wanted) || $0.isLikelyCopy(of: wanted) } ?? false
-    if isPresent, let known, known.byteCount == wanted.byteCount, old.isNewer(than: wanted) { return (known, true) }
-    if !isPresent { try Files.linkOrCopy(from, to: to, modified: wanted.modificationTime) }
-    return (try Files.digest(of: to), false)
-  }
-}
-
-/// The index that a publisher finds, and replaces.
-struct PublishedIndex: Sendable {
-  private let path: FilePath
-  private let bytes: [UInt8]?
-  private let entries: [PackageID: RepositoryIndex.Package]
-  private let modificationTime: Files.Time?
-
-  /// One that is missing or damaged counts as empty: everything is hashed again.
-  init(at path: FilePath) {
-    self.path = path
-    modificationTime = (try? Files.status(of: path))?.modificationTime
-    bytes = try? Files.contents(of: path, limit: RepositoryIndex.maximumByteCount)
-    let index = bytes.flatMap { try? RepositoryIndex(serialized: $0, subject: path.string) }
-    entries = Dictionary((index?.packages ?? []).map { ($0.id, $0) }, uniquingKeysWith: { first, _ in first })
-  }
-
-  func entry(of package: PackageID) -> RepositoryIndex.Package? { entries[package] }
-
-  /// The files that its readers may ask for: packages', and itself under the name of its hash.
-  var fileNames: [String] {
-    var digester = Digester()
-    digester.update(bytes ?? [])
-    return ["\(digester.finish().hexadecimal).\(Repository.indexFileName)"]
-      + entries.values.flatMap { package in
-        [(package.id.imageFileName, package.image), (package.id.metadataFileName, package.metadata)].flatMap { name, digest in
-          digest.map { [name, "\($0.sha256.hexadecimal).\(name)"] } ?? []
-        }
-      }
-  }
-
-  /// A file that changed after the index was written is not what the index says.
-  func isNewer(than file: Files.Status) -> Bool { modificationTime.map { file.modificationTime < $0 } ?? false }
-
-  /// Puts the new index into place, durable, last of all. The same bytes are left alone, so that caches stay valid.
-  func replace(by new: [UInt8]) throws {
-    guard new != bytes else { return }
-    try Files.replace(path, by: new)
   }
 }

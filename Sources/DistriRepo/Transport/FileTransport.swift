@@ -28,16 +28,23 @@ public struct FileTransport: Transport {
       throw RepositoryError.system(operation: "open", path: path, errno)
     }
     defer { try? file.close() }
+    let tag: String
+    do { tag = try Files.status(of: file).entityTag } catch {
+      throw RepositoryError.system(operation: "stat", path: path, error)
+    }
+    if let expected = request.entityTag, expected != tag {
+      throw RepositoryError.transferFailed(url: request.url, .rangeUnavailable)
+    }
+    let range = request.range ?? 0 ..< .max
     var chunk: [UInt8] = []
     var total: UInt64 = 0
-    while true {
+    while total < range.byteCount {
       try Task.checkCancellation()
-      do {
-        try chunk.refill(from: file, at: total, upTo: Self.chunkByteCount)
-      } catch {
+      let wanted = min(UInt64(Self.chunkByteCount), range.byteCount - total)
+      do { try chunk.refill(from: file, at: range.lowerBound + total, upTo: Int(wanted)) } catch {
         throw RepositoryError.system(operation: "read", path: path, error)
       }
-      guard !chunk.isEmpty else { return TransferResponse(url: request.url, byteCount: total) }
+      if chunk.isEmpty { break }
       guard total + UInt64(chunk.count) <= request.maximumByteCount else {
         throw RepositoryError.tooLarge(url: request.url, limit: request.maximumByteCount)
       }
@@ -47,6 +54,10 @@ public struct FileTransport: Transport {
       }
       total += UInt64(chunk.count)
     }
+    guard request.range == nil || total == range.byteCount else {
+      throw RepositoryError.transferFailed(url: request.url, .rangeUnavailable)
+    }
+    return TransferResponse(url: request.url, byteCount: total, entityTag: tag)
   }
 
   /// The path that a `file://` URL or a plain path means.
@@ -69,7 +80,7 @@ public struct FileTransport: Transport {
 
 /// ``CurlTransport`` for `http://` and `https://`, ``FileTransport`` for everything else.
 public struct StandardTransport: Transport {
-  private let http: CurlTransport
+  private let http: CurlTransport?
   private let file = FileTransport()
 
   /// Makes both.
@@ -77,13 +88,26 @@ public struct StandardTransport: Transport {
   /// - Throws: as ``CurlTransport/init(options:)``.
   public init(options: CurlTransport.Options = .init()) throws(RepositoryError) { http = try CurlTransport(options: options) }
 
+  private init() { http = nil }
+
+  /// Brings files of this machine only; for everything else it throws ``TransferFailure/offline``.
+  public static var offline: StandardTransport { StandardTransport() }
+
   /// Leaves it to the one that the scheme calls for.
   ///
   /// - Throws: as ``CurlTransport`` and ``FileTransport``.
   @discardableResult
   public func download(_ request: TransferRequest, into sink: any TransferSink) async throws -> TransferResponse {
-    if request.url.isHTTP { return try await http.download(request, into: sink) }
-    return try await file.download(request, into: sink)
+    guard request.url.isHTTP else { return try await file.download(request, into: sink) }
+    guard let http else { throw RepositoryError.transferFailed(url: request.url, .offline) }
+    return try await http.download(request, into: sink)
+  }
+}
+
+extension Files.Status {
+  /// Changes whenever the file does.
+  fileprivate var entityTag: String {
+    "\"\(device)-\(inode)-\(byteCount)-\(modificationTime.seconds).\(modificationTime.nanoseconds)\""
   }
 }
 

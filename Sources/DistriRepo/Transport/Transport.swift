@@ -43,12 +43,40 @@ public struct TransferRequest: Sendable, Hashable {
   public var maximumByteCount: UInt64
   /// How long one attempt may take altogether; nil leaves that to the transport's limit on slowness.
   public var timeLimit: Duration?
+  /// The bytes of the file that are wanted, counted from 0; nil for all. The sink gets exactly these, or the transfer fails with
+  /// ``TransferFailure/rangeUnavailable``; an empty range asks nobody.
+  public var range: Range<UInt64>?
+  /// With a range: the ``TransferResponse/entityTag`` that the file has to have, so that a file which changed between two parts is noticed.
+  public var entityTag: String?
 
-  /// Makes a request.
+  /// Whether the server may encode the file for the way, if that is a whole one: of no use for what is compressed already.
+  public var allowsEncoding = true
+
+  /// Makes a request for a file.
   public init(url: String, maximumByteCount: UInt64, timeLimit: Duration? = nil) {
     self.url = url
     self.maximumByteCount = maximumByteCount
     self.timeLimit = timeLimit
+  }
+
+  /// Makes a request for a part of a file.
+  public init(url: String, range: Range<UInt64>, entityTag: String? = nil, timeLimit: Duration? = nil) {
+    self.init(url: url, maximumByteCount: range.byteCount, timeLimit: timeLimit)
+    self.range = range
+    self.entityTag = entityTag
+  }
+}
+
+extension Range<UInt64> {
+  /// `count`, which is an `Int`, has no room for all of them.
+  var byteCount: UInt64 { upperBound - lowerBound }
+}
+
+extension String {
+  /// Whether the text is written as an entity tag that is not weak: also, that it can stand in a header.
+  var isStrongEntityTag: Bool {
+    utf8.count >= 2 && utf8.count <= 256 && hasPrefix("\"") && hasSuffix("\"")
+      && utf8.dropFirst().dropLast().allSatisfy { $0 > 0x20 && $0 != UInt8(ascii: "\"") && $0 != 0x7f }
   }
 }
 
@@ -58,11 +86,15 @@ public struct TransferResponse: Sendable, Hashable {
   public var url: String
   /// Decoded bytes that the sink took.
   public var byteCount: UInt64
+  /// Names these bytes of the file: whatever has it is the same, byte for byte (a strong entity tag, RFC 9110, section 8.8.3). Nil where the
+  /// server gave none, or what came was encoded for the way.
+  public var entityTag: String?
 
   /// Makes a response.
-  public init(url: String, byteCount: UInt64) {
+  public init(url: String, byteCount: UInt64, entityTag: String? = nil) {
     self.url = url
     self.byteCount = byteCount
+    self.entityTag = entityTag
   }
 }
 

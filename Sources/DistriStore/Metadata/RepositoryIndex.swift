@@ -20,13 +20,22 @@ public struct RepositoryIndex: Sendable, Hashable {
     public var image: FileDigest?
     /// Its metadata file (extension); nil in repositories of the original and in sections without metadata.
     public var metadata: FileDigest?
+    /// `<image>.zst`, the image compressed with zstd (extension); nil where there is none.
+    public var compressed: FileDigest?
+    /// `<image>.blocks`, by which a client finds what of the image it has (extension); nil where there is none.
+    public var blocks: FileDigest?
 
     /// Makes an entry.
-    public init(id: PackageID, wellKnownPaths: [String] = [], image: FileDigest? = nil, metadata: FileDigest? = nil) {
+    public init(
+      id: PackageID, wellKnownPaths: [String] = [], image: FileDigest? = nil, metadata: FileDigest? = nil,
+      compressed: FileDigest? = nil, blocks: FileDigest? = nil
+    ) {
       self.id = id
       self.wellKnownPaths = wellKnownPaths
       self.image = image
       self.metadata = metadata
+      self.compressed = compressed
+      self.blocks = blocks
     }
   }
 
@@ -64,7 +73,9 @@ public struct RepositoryIndex: Sendable, Hashable {
           Package(
             id: try PackageID(parsing: package.name), wellKnownPaths: package.wellKnownPath,
             image: try package.hasImage ? FileDigest(package.image, subject: subject) : nil,
-            metadata: try package.hasMetadata ? FileDigest(package.metadata, subject: subject) : nil)
+            metadata: try package.hasMetadata ? FileDigest(package.metadata, subject: subject) : nil,
+            compressed: try package.hasCompressed ? FileDigest(package.compressed, subject: subject) : nil,
+            blocks: try package.hasBlocks ? FileDigest(package.blocks, subject: subject) : nil)
         })
     } catch let error as StoreError {
       throw .invalidMetadata(of: subject, line: nil, reason: "\(error)")
@@ -84,6 +95,8 @@ public struct RepositoryIndex: Sendable, Hashable {
           $0.wellKnownPath = package.wellKnownPaths.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
           if let image = package.image { $0.image = image.message }
           if let metadata = package.metadata { $0.metadata = metadata.message }
+          if let compressed = package.compressed { $0.compressed = compressed.message }
+          if let blocks = package.blocks { $0.blocks = blocks.message }
         }
       }
     }

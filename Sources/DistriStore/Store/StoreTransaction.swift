@@ -147,6 +147,8 @@ struct StoreWriter: Sendable {
     section = .packages
   }
 
+  var partials: PartialFiles { PartialFiles(staging: staging.path) }
+
   func lock(patience: Duration) async throws -> StoreLock {
     try await StoreLock.acquire(in: staging, store: store.path, patience: patience)
   }
@@ -239,8 +241,9 @@ struct StoreWriter: Sendable {
 
   /// Clears or finishes the areas of writers that live no more. A live one holds its area's lock.
   func recover() throws(StoreError) {
+    try partials.prune()
     var finished = false
-    for name in try staging.names() where name.description != StoreLock.fileName {
+    for name in try staging.names() where ![StoreLock.fileName, PartialFiles.directoryName].contains(name.description) {
       guard let area = try openArea(name) else { continue }
       do { guard try area.descriptor.lockExclusively() else { continue } } catch {
         throw .system(operation: "lock", path: area.path, error)

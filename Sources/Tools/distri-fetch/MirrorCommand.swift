@@ -38,6 +38,8 @@ struct MirrorCommand: AsyncParsableCommand {
   @Flag(help: "Remove files that neither the new copy nor the one before names.")
   var prune = false
 
+  @OptionGroup var transfer: TransferOptions
+
   @Option(name: .shortAndLong, help: "How many files are fetched at the same time.")
   var jobs = 16
 
@@ -57,7 +59,7 @@ struct MirrorCommand: AsyncParsableCommand {
     let store = trust.store(of: repo)
     let isTrusted = try store.isInitialized
     let display = Mutex<ProgressDisplay?>(nil)
-    let transport = MeteredTransport(try RepositoryOptions.transport()) { count in
+    let transport = MeteredTransport(try transfer.transport()) { count in
       display.withLock { $0?.advance(by: UInt64(bitPattern: count)) }
     }
     let mirror = Mirror(

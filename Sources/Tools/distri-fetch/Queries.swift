@@ -30,7 +30,7 @@ struct List: AsyncParsableCommand {
 
   func run() async throws {
     if installed { return try listInstalled() }
-    let sources = try await repositories.open(through: try RepositoryOptions.transport())
+    let sources = try await repositories.open()
     var packages = Set(sources.flatMap { $0.packages() }).sorted()
     if !all { packages = Dictionary(grouping: packages, by: \.unversioned).values.compactMap { $0.newest() }.sorted() }
     if json { return try printJSON(packages) }
@@ -67,7 +67,7 @@ struct Info: AsyncParsableCommand {
 
   func run() async throws {
     if installed { return try showInstalled() }
-    let sources = try await repositories.open(through: try RepositoryOptions.transport())
+    let sources = try await repositories.open()
     let query = try PackageQuery(parsing: package)
     guard let id = query.newest(of: sources.flatMap { $0.packages() }),
       let repository = Resolver(sources).repository(of: id)
@@ -163,7 +163,7 @@ struct Search: AsyncParsableCommand {
   var json = false
 
   func run() async throws {
-    let sources = try await repositories.open(through: try RepositoryOptions.transport())
+    let sources = try await repositories.open()
     var records: [Record] = []
     var path = name[...]
     while path.first == "/" { path.removeFirst() }

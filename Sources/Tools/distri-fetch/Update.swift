@@ -53,8 +53,8 @@ struct Update: AsyncParsableCommand {
     }
     var wanted = before
     wanted.sets = try followed(before.sets)
-    let sources = try await repositories.open(through: try RepositoryOptions.transport())
-    let installer = Installer(repositories: sources, store: store, maximumDownloads: jobs)
+    let sources = try await repositories.open()
+    let installer = Installer(repositories: sources, store: store, maximumDownloads: jobs, isOffline: repositories.transfer.offline)
     let plan = try await installer.planUpdate(of: wanted, only: queries)
     if dryRun { return try report(try await planned(wanted, plan, sources, before), nil) }
     let (sets, requested, time, command) = (wanted.sets, plan.requested, Making.time, Making.command)

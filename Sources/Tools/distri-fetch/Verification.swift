@@ -34,7 +34,7 @@ struct Verify: AsyncParsableCommand {
 
   func run() async throws {
     let store = try machine.store(repositories.section)
-    let sources = repositories.repo.isEmpty ? [] : try await repositories.open(through: try RepositoryOptions.transport())
+    let sources = repositories.repo.isEmpty ? [] : try await repositories.open()
     let result = try await StoreCheck(store: store, sources: sources, jobs: jobs).run()
     if json {
       try printJSON(result)
@@ -77,7 +77,7 @@ struct Repair: AsyncParsableCommand {
 
   func run() async throws {
     let store = try machine.store(repositories.section)
-    let sources = try await repositories.open(through: try RepositoryOptions.transport())
+    let sources = try await repositories.open()
     let result = try await StoreCheck(store: store, sources: sources, jobs: jobs).run()
     let damaged = Set(result.findings.compactMap(\.remedy))
     let available = damaged.filter { Resolver(sources).repository(of: $0) != nil }

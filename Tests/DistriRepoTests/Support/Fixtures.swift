@@ -91,7 +91,13 @@ struct MemoryTransport: Transport {
   var files: [String: [UInt8]]
 
   func download(_ request: TransferRequest, into sink: any TransferSink) async throws -> TransferResponse {
-    guard let bytes = files[request.url] else { throw RepositoryError.notFound(url: request.url) }
+    guard var bytes = files[request.url] else { throw RepositoryError.notFound(url: request.url) }
+    if let range = request.range {
+      guard range.upperBound <= UInt64(bytes.count) else {
+        throw RepositoryError.transferFailed(url: request.url, .rangeUnavailable)
+      }
+      bytes = Array(bytes[Int(range.lowerBound)..<Int(range.upperBound)])
+    }
     guard UInt64(bytes.count) <= request.maximumByteCount else {
       throw RepositoryError.tooLarge(url: request.url, limit: request.maximumByteCount)
     }

@@ -50,9 +50,7 @@ public struct TUFClient: Sendable {
   ///   - metadata: the URL or path of the directory of metadata.
   public init(store: TrustStore, metadata: String, transport: any Transport, options: Options = Options()) {
     self.store = store
-    var metadata = metadata
-    while metadata.utf8.count > 1, metadata.hasSuffix("/") { metadata.removeLast() }
-    self.metadata = metadata
+    self.metadata = metadata.withoutTrailingSlashes
     self.transport = transport
     self.options = options
   }
@@ -297,9 +295,7 @@ public struct TrustedRepository: Sendable {
 
   /// Where a target is fetched from.
   func url(of target: Target, below base: String) -> String {
-    var base = base
-    while base.utf8.count > 1, base.hasSuffix("/") { base.removeLast() }
-    return path(of: target).urlPath(below: base)
+    path(of: target).urlPath(below: base.withoutTrailingSlashes)
   }
 
   /// Brings a small target into memory, verified.

@@ -105,6 +105,24 @@ nonisolated struct Pb_MirrorMeta: Sendable {
     /// Clears the value of `metadata`. Subsequent reads from it will return its default value.
     mutating func clearMetadata() {self._metadata = nil}
 
+    var compressed: Pb_MirrorMeta.File {
+      get {_compressed ?? Pb_MirrorMeta.File()}
+      set {_compressed = newValue}
+    }
+    /// Returns true if `compressed` has been explicitly set.
+    var hasCompressed: Bool {self._compressed != nil}
+    /// Clears the value of `compressed`. Subsequent reads from it will return its default value.
+    mutating func clearCompressed() {self._compressed = nil}
+
+    var blocks: Pb_MirrorMeta.File {
+      get {_blocks ?? Pb_MirrorMeta.File()}
+      set {_blocks = newValue}
+    }
+    /// Returns true if `blocks` has been explicitly set.
+    var hasBlocks: Bool {self._blocks != nil}
+    /// Clears the value of `blocks`. Subsequent reads from it will return its default value.
+    mutating func clearBlocks() {self._blocks = nil}
+
     var unknownFields = SwiftProtobuf.UnknownStorage()
 
     init() {}
@@ -112,6 +130,8 @@ nonisolated struct Pb_MirrorMeta: Sendable {
     fileprivate var _name: String? = nil
     fileprivate var _image: Pb_MirrorMeta.File? = nil
     fileprivate var _metadata: Pb_MirrorMeta.File? = nil
+    fileprivate var _compressed: Pb_MirrorMeta.File? = nil
+    fileprivate var _blocks: Pb_MirrorMeta.File? = nil
   }
 
   init() {}
@@ -192,7 +212,7 @@ nonisolated extension Pb_MirrorMeta.File: SwiftProtobuf.Message, SwiftProtobuf._
 
 nonisolated extension Pb_MirrorMeta.Package: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = Pb_MirrorMeta.protoMessageName + ".Package"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{3}well_known_path\0\u{2}f\u{f}image\0\u{1}metadata\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{3}well_known_path\0\u{2}f\u{f}image\0\u{1}metadata\0\u{2}\u{13}compressed\0\u{1}blocks\0")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -204,6 +224,8 @@ nonisolated extension Pb_MirrorMeta.Package: SwiftProtobuf.Message, SwiftProtobu
       case 2: try { try decoder.decodeRepeatedStringField(value: &self.wellKnownPath) }()
       case 1000: try { try decoder.decodeSingularMessageField(value: &self._image) }()
       case 1001: try { try decoder.decodeSingularMessageField(value: &self._metadata) }()
+      case 1020: try { try decoder.decodeSingularMessageField(value: &self._compressed) }()
+      case 1021: try { try decoder.decodeSingularMessageField(value: &self._blocks) }()
       default: break
       }
     }
@@ -226,6 +248,12 @@ nonisolated extension Pb_MirrorMeta.Package: SwiftProtobuf.Message, SwiftProtobu
     try { if let v = self._metadata {
       try visitor.visitSingularMessageField(value: v, fieldNumber: 1001)
     } }()
+    try { if let v = self._compressed {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 1020)
+    } }()
+    try { if let v = self._blocks {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 1021)
+    } }()
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -234,6 +262,8 @@ nonisolated extension Pb_MirrorMeta.Package: SwiftProtobuf.Message, SwiftProtobu
     if lhs.wellKnownPath != rhs.wellKnownPath {return false}
     if lhs._image != rhs._image {return false}
     if lhs._metadata != rhs._metadata {return false}
+    if lhs._compressed != rhs._compressed {return false}
+    if lhs._blocks != rhs._blocks {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

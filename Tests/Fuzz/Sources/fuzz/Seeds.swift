@@ -19,8 +19,13 @@ func writeSeeds(of target: String, to folder: String) throws {
     try write(Array(text.utf8), folder + "/metadata")
     let package = RepositoryIndex.Package(
       id: try PackageID(parsing: "a-amd64-1-1"), wellKnownPaths: ["bin/a"],
-      image: .init(byteCount: 1, sha256: Array(repeating: 0, count: 32)))
+      image: .init(byteCount: 1, sha256: Array(repeating: 0, count: 32)),
+      compressed: .init(byteCount: 1, sha256: Array(repeating: 1, count: 32)),
+      blocks: .init(byteCount: 1, sha256: Array(repeating: 2, count: 32)))
     try write(try RepositoryIndex(packages: [package]).serialized(), folder + "/index")
+  case "blocks":
+    try write(Array("distriBL".utf8) + [0, 0x30, 0, 0, 0, 0, 0, 0] + Array(repeating: 7, count: 24), folder + "/three")
+    try write(Array("distriBL".utf8) + [1, 0, 0, 0, 0, 0, 0, 0], folder + "/none")
   case "generation":
     var selection = Generation.Selection()
     selection.wants = [try PackageQuery(parsing: "nano")]

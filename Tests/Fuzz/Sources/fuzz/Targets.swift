@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import DistriBuild
+import DistriRepo
 import DistriStore
 import Glibc
 import SystemPackage
@@ -26,6 +27,14 @@ let targets: [String: Target] = [
       precondition(again?.textproto == metadata.textproto)
     }
     _ = try? RepositoryIndex(serialized: bytes(data, size), subject: "fuzz")
+    return 0
+  },
+  "blocks": { data, size in
+    let bytes = bytes(data, size)
+    if let blocks = try? BlockHashes(serialized: bytes, subject: "fuzz") {
+      // What is accepted is written back as it was.
+      precondition(blocks.serialized == bytes && UInt64(blocks.hashes.count) == blocks.fileByteCount / 4096)
+    }
     return 0
   },
   "generation": { data, size in
