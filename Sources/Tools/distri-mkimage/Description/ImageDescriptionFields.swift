@@ -23,6 +23,12 @@ extension MessageSchema<ImageDescription> {
         "directory": .required(\.directories, .init(), .directory) { $0.path.isEmpty ? "path" : nil },
         "boot_command": .checkedTexts(\.bootCommands, TextRule.line), "module": .texts(\.modules),
         "serial": .bool(\.hasSerialConsole), "layout": .choice(\.layout), "firmware": .choice(\.firmware),
+        "format": .string(repeated: true) { image, text throws(InvalidText) in
+          guard let format = ImageFormat(rawValue: text) else {
+            throw InvalidText(reason: "is none of \(ImageFormat.allCases.map(\.rawValue).joined(separator: ", "))")
+          }
+          if !image.formats.contains(format) { image.formats.append(format) }
+        },
         "size": .string(repeated: false) { image, text throws(InvalidText) in
           guard let size = ByteCount(argument: text) else { throw InvalidText(reason: "is no size such as 512M or 8G") }
           image.byteCount = size.value
