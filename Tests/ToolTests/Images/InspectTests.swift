@@ -151,11 +151,14 @@ import Testing
       let refused = try await install(arguments)
       #expect(refused.status == 65 && refused.errors.contains(words), "\(refused.errors)")
     }
-    // The device that this machine's root is on, where it has one.
-    let device = try await ToolProcess.run("findmnt", ["-n", "-v", "-o", "SOURCE", "/"]).output.split(separator: "\n").first ?? ""
-    try #require(device.hasPrefix("/dev/"), "the root of this machine is on no device")
-    let refused = try await install([image.string, "--to", String(device), "--dry-run"])
-    #expect(refused.status == 65 && refused.errors.contains("is mounted on /"), "\(refused.errors)")
+    // A device that this machine has mounted somewhere, by a name of our own.
+    let mounts = try await ToolProcess.run("cat", ["/proc/self/mountinfo"]).output.split(separator: "\n")
+    let fields = try #require(mounts.map { $0.split(separator: " ") }.first { !$0[2].hasPrefix("0:") }, "no disk is mounted here")
+    let device = images.folder.path.appending("device").string
+    let made = try await ToolProcess.run("mknod", [device, "b"] + fields[2].split(separator: ":").map(String.init))
+    try #require(made.status == 0, "\(made.errors)")
+    let refused = try await install([image.string, "--to", device, "--dry-run"])
+    #expect(refused.status == 65 && refused.errors.contains("is mounted on \(fields[4])"), "\(refused.errors)")
   }
 }
 

@@ -11,6 +11,8 @@ struct DiskTarget {
   let isDevice: Bool
   /// Bytes; nil for a file that is not there yet, which becomes as large as the image.
   let byteCount: UInt64?
+  /// What the kernel says of a device.
+  private let directory: FilePath
 
   /// The partition table comes last: until all the rest is on the disk, it has none, and nobody takes it for what it was or shall be.
   private static let startByteCount = 1 << 20
@@ -25,7 +27,7 @@ struct DiskTarget {
       guard errno == ENOENT, !path.string.hasPrefix("/dev/") else {
         throw MkimageError.unusableFile(path.string, reason: "\(Errno(rawValue: errno))")
       }
-      (isDevice, byteCount) = (false, nil)
+      (isDevice, byteCount, directory) = (false, nil, FilePath())
       return
     }
     switch status.st_mode & S_IFMT {
@@ -34,25 +36,31 @@ struct DiskTarget {
     default: throw MkimageError.unusableFile(path.string, reason: "it is neither a disk nor a file")
     }
     guard isDevice else {
-      byteCount = UInt64(status.st_size)
+      (byteCount, directory) = (UInt64(status.st_size), FilePath())
       return
     }
     // Not opened before it is clear that nothing uses it. Sectors have 512 bytes here, whatever the disk has.
-    let name = path.resolved().lastComponent?.string ?? ""
-    let text = try FilePath("/sys/class/block").appending(name).appending("size").contents(atMost: 64)
+    directory = FilePath("/sys/dev/block").appending(Self.numbers(of: status.st_rdev)).resolved()
+    let text = try directory.appending("size").contents(atMost: 64)
     guard let sectors = UInt64(String(decoding: text.prefix { $0 != 0x0a }, as: UTF8.self)) else {
       throw MkimageError.unusableFile(path.string, reason: "the kernel does not say how large it is")
     }
     byteCount = sectors * 512
   }
 
+  /// A device's number as sysfs writes it; the C library has macros for this, which Swift does not see.
+  private static func numbers(of device: dev_t) -> String {
+    let major = (device >> 8 & 0xfff) | (device >> 32 & ~0xfff)
+    let minor = (device & 0xff) | (device >> 12 & ~0xff)
+    return "\(major):\(minor & 0xffff_ffff)"
+  }
+
   /// What uses the device or a partition of it: mount points, swap, other devices on top.
   func users() throws -> [String] {
-    guard isDevice, let name = path.resolved().lastComponent?.string else { return [] }
+    guard isDevice, let name = directory.lastComponent?.string else { return [] }
     let files = FileManager.default
-    let own = FilePath("/sys/class/block").appending(name)
-    let parts = try files.contentsOfDirectory(atPath: own.string).filter { part in
-      part.hasPrefix(name) && files.fileExists(atPath: own.appending(part).appending("partition").string)
+    let parts = try files.contentsOfDirectory(atPath: directory.string).filter { part in
+      part.hasPrefix(name) && files.fileExists(atPath: directory.appending(part).appending("partition").string)
     }
     var users: [String] = []
     for part in [name] + parts {
