@@ -178,10 +178,8 @@ public struct ImportDefinition: Sendable, Hashable {
         }
       }
     } catch {
-      let before = bytes.prefix(error.offset)
-      let lineStart = before.lastIndex(of: UInt8(ascii: "\n")).map { $0 + 1 } ?? 0
-      throw .invalidDefinition(
-        path, line: before.count { $0 == UInt8(ascii: "\n") } + 1, column: error.offset - lineStart + 1, reason: error.reason)
+      let (line, column) = error.position(in: bytes)
+      throw .invalidDefinition(path, line: line, column: column, reason: error.reason)
     }
     return used
   }
