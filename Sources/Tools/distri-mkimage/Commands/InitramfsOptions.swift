@@ -39,7 +39,7 @@ struct InitramfsOptions: ParsableArguments {
   }
 
   /// A program of ours: where the flag says, or beside this one.
-  private static func sibling(_ name: String, orElse flag: String?) throws -> FilePath {
+  static func sibling(_ name: String, orElse flag: String? = nil) throws -> FilePath {
     if let flag { return FilePath(flag) }
     let path = FilePath("/proc/self/exe").resolved().removingLastComponent().appending(name)
     guard access(path.string, X_OK) == 0 else {

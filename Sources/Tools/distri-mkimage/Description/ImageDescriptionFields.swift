@@ -22,7 +22,7 @@ extension MessageSchema<ImageDescription> {
         "link": .required(\.links, .init(), .link) { $0.path.isEmpty ? "path" : $0.target.isEmpty ? "target" : nil },
         "directory": .required(\.directories, .init(), .directory) { $0.path.isEmpty ? "path" : nil },
         "boot_command": .checkedTexts(\.bootCommands, TextRule.line), "module": .texts(\.modules),
-        "serial": .bool(\.hasSerialConsole),
+        "serial": .bool(\.hasSerialConsole), "tools": .bool(\.hasTools),
         "size": .string(repeated: false) { image, text throws(InvalidText) in
           guard let size = ByteCount(argument: text) else { throw InvalidText(reason: "is no size such as 512M or 8G") }
           image.byteCount = size.value
