@@ -45,7 +45,7 @@ import Testing
 
   @Test(arguments: [
     (#"attributes { path: "out/lib/tool/nothing" mode: 755 }"#, "out/lib/tool/nothing"),
-    (#"join { path: "etc/all.crt" of: "out/share/*.pem" }"#, "out/share/*.pem"), (#"file { path: "../x" contents: "y" }"#, "../x"),
+    (#"join { path: "etc/all.crt" of: "out/share/*.pem" }"#, "out/share/*.pem"), (#"file { path: "../x" contents: "y" }"#, "«..»"),
   ])
   func `an instruction about nothing is an error that names it`(_ instruction: String, _ named: String) async throws {
     await #expect {
@@ -97,19 +97,19 @@ import Testing
     try fixture.package(
       "linux-image-1", "1-1",
       #"""
-      mkdir -p $root/lib/modules/1-test/kernel/net
+      mkdir -p $root/lib/modules/6.1-test/kernel/net
       echo 'const char a[] __attribute__((section(".modinfo"))) = "alias=pci:v00001234d*";' |
-        gcc -c -x c - -o $root/lib/modules/1-test/kernel/net/card.ko
-      echo kernel/net/card.ko > $root/lib/modules/1-test/modules.order
-      echo kernel/fs/ext4.ko > $root/lib/modules/1-test/modules.builtin
+        gcc -c -x c - -o $root/lib/modules/6.1-test/kernel/net/card.ko
+      echo kernel/net/card.ko > $root/lib/modules/6.1-test/modules.order
+      echo kernel/fs/ext4.ko > $root/lib/modules/6.1-test/modules.builtin
       """#)
     try fixture.publish()
     let outcome = try await fixture.importer().run(["linux-image-1"])
     let image = try fixture.store.image(of: try #require(outcome.packages.first))
-    #expect(try image.text("out/lib/modules/1-test/modules.dep") == "kernel/net/card.ko:\n")
-    #expect(try image.text("out/lib/modules/1-test/modules.alias").contains("alias pci:v00001234d* card\n"))
+    #expect(try image.text("out/lib/modules/6.1-test/modules.dep") == "kernel/net/card.ko:\n")
+    #expect(try image.text("out/lib/modules/6.1-test/modules.alias").contains("alias pci:v00001234d* card\n"))
     // The magic number of an index.
-    let index = try #require(try image.node(at: TreePath(parsing: "out/lib/modules/1-test/modules.alias.bin")))
+    let index = try #require(try image.node(at: TreePath(parsing: "out/lib/modules/6.1-test/modules.alias.bin")))
     #expect(try image.contents(of: index, limit: 4) == [0xb0, 0x07, 0xf4, 0x57])
   }
 }

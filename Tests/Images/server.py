@@ -230,10 +230,13 @@ class Test:
         machine.run("distri-fetch install greet")
         self.check(machine, "distri-fetch list 2>/dev/null | grep greet; greet", "greetings from version 1")
         self.check(machine, "systemctl start greet && ps -o user= -C sleep", "greet")
+        before = machine.run("systemctl show -P MainPID greet").strip()
         repository.publish(2)
         self.check(machine, "distri-fetch update", "greet")
         self.check(machine, "greet", "version 2")
-        self.check(machine, "systemctl daemon-reload; systemctl show -P Description greet", "Greetings 2")
+        self.check(machine, "systemctl show -P Description greet; systemctl is-active greet", "Greetings 2\nactive")
+        if machine.run("systemctl show -P MainPID greet").strip() == before:
+            raise Failure("the service still runs in the version before the update")
         self.check(machine, "distri-fetch rollback && greet", "version 1")
 
     def compile(self, machine):

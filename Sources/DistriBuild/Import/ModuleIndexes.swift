@@ -34,7 +34,7 @@ struct ModuleIndexes {
       // Its configuration is the machine's: an empty directory stands for it.
       let configuration = work.appending("depmod.d")
       try configuration.makeDirectories()
-      let arguments = ["--basedir", work.string, "--config", configuration.string, version.description]
+      let arguments = ["--basedir", work.string, "--config", configuration.string, "--", version.description]
       _ = try HostCommand(program: "depmod", arguments: arguments, package: "kmod").runBlocking()
       var made = try DirectoryTree(path: place)
       while let entry = try made.next() {
