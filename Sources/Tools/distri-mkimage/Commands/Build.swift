@@ -29,7 +29,7 @@ struct Build: ParsableCommand {
   @OptionGroup var changes: DescriptionOptions
   @OptionGroup var programs: InitramfsOptions
 
-  @Option(name: .shortAndLong, help: ArgumentHelp("The directory to make.", valueName: "dir"))
+  @Option(name: .shortAndLong, help: ArgumentHelp("The directory, or with --layout gpt the file, to make.", valueName: "path"))
   var output: String
 
   func validate() throws {
@@ -51,21 +51,55 @@ struct Build: ParsableCommand {
     let root = try RootContents(packages: chosen, description: description, directory: directory, tools: tools).plan(from: store)
     let uuid = root.identifier(salt: "\(description.label) \(time) \(description.byteCount ?? 0)")
     let disk = Ext4Image(contents: root, uuid: uuid, label: description.label, time: time)
-    try OutputDirectory(path: FilePath(output)).replace { output, work in
-      progress.advance(detail: "kernel")
-      let kernel = try KernelPackage.find(description.kernel, in: store)
-      try Data(try kernel.kernelImage()).write(to: URL(filePath: output.appending(OutputDirectory.kernel).string))
-      progress.advance(detail: "initramfs")
-      let initramfs = try programs.contents(for: kernel, modules: description.modules, work: work)
-      try CpioArchive(contents: initramfs, time: time).write(to: output.appending(OutputDirectory.initramfs))
-      progress.advance(detail: "disk")
-      try disk.write(
-        to: output.appending(OutputDirectory.disk), byteCount: description.byteCount ?? disk.defaultByteCount, work: work)
-      let parameters =
-        ["root=UUID=\(text(ofUUID: uuid))", "rw", "console=ttyS0", "quiet", "panic=-1"] + description.kernelParameters
-      let line = parameters.joined(separator: " ") + "\n"
-      try Data(line.utf8).write(to: URL(filePath: output.appending(OutputDirectory.commandLine).string))
+    switch description.layout {
+    case .direct:
+      try OutputDirectory(path: FilePath(output)).replace { output, work in
+        try writeDirect(disk, description, from: store, to: output, work: work) { progress.advance(detail: $0) }
+      }
+    case .gpt:
+      try OutputFile(path: FilePath(output)).replace { output, work in
+        try writeDisk(disk, description, from: store, to: output, work: work) { progress.advance(detail: $0) }
+      }
     }
+  }
+
+  /// A file system, and kernel, initramfs and parameters beside it.
+  private func writeDirect(
+    _ root: Ext4Image, _ description: ImageDescription, from store: LocalStore, to output: FilePath, work: FilePath,
+    report: (String) -> Void
+  ) throws {
+    report("kernel")
+    let kernel = try KernelPackage.find(description.kernel, in: store)
+    try Data(try kernel.kernelImage()).write(to: URL(filePath: output.appending(OutputDirectory.kernel).string))
+    report("initramfs")
+    let initramfs = try programs.archive(for: kernel, modules: description.modules, time: root.time, work: work)
+    try Data(initramfs).write(to: URL(filePath: output.appending(OutputDirectory.initramfs).string))
+    report("disk")
+    try root.write(
+      to: output.appending(OutputDirectory.disk), byteCount: description.byteCount ?? root.defaultByteCount, work: work)
+    let line = description.commandLine(root: root.uuid, consoles: ["ttyS0"]) + "\n"
+    try Data(line.utf8).write(to: URL(filePath: output.appending(OutputDirectory.commandLine).string))
+  }
+
+  /// A disk that boots by itself.
+  private func writeDisk(
+    _ root: Ext4Image, _ description: ImageDescription, from store: LocalStore, to output: FilePath, work: FilePath,
+    report: (String) -> Void
+  ) throws {
+    report("kernel")
+    let kernel = try KernelPackage.find(description.kernel, in: store)
+    report("initramfs")
+    let initramfs = try programs.archive(for: kernel, modules: description.modules, time: root.time, work: work)
+    var release: [UInt8] = []
+    if case .regular(.bytes(let text)) = root.contents[try TreePath(parsing: "etc/os-release")]?.kind { release = text }
+    let unified = UnifiedKernelImage(
+      release: release,
+      commandLine: description.commandLine(root: root.uuid, consoles: ["tty0"] + (description.hasSerialConsole ? ["ttyS0"] : [])),
+      initramfs: initramfs, kernel: try kernel.kernelImage())
+    let boot = try BootPartition(unified, for: description.firmware, identity: root.uuid, time: root.time)
+    let disk = try PartitionedDisk(root: root, boot: boot, firmware: description.firmware, byteCount: description.byteCount)
+    report("disk")
+    try disk.write(to: output, work: work)
   }
 
   /// The packages and their run-time closure, which the metadata lists whole.

@@ -45,6 +45,15 @@ struct DescriptionOptions: ParsableArguments {
   var size: ByteCount?
 
   @Option(
+    help: ArgumentHelp(
+      "direct: a file system, and kernel and initramfs beside it. gpt: a disk that boots by itself. Default: direct.",
+      valueName: "name"))
+  var layout: ImageDescription.Layout?
+
+  @Flag(help: "What a disk boots on. Implies --layout gpt.")
+  var firmware: Firmware?
+
+  @Option(
     name: .customLong("module"),
     help: ArgumentHelp("A kernel module to load besides those for virtio disks and ext4.", valueName: "name"))
   var modules: [String] = []
@@ -55,6 +64,7 @@ struct DescriptionOptions: ParsableArguments {
     }
     if let label { try check("--label", label, TextRule.label) }
     if let hostname { try check("--hostname", hostname, TextRule.hostname) }
+    guard firmware == nil || layout != .direct else { throw ValidationError("--\(firmware?.rawValue ?? "") needs --layout gpt") }
     for command in commands { try check("--run", command, TextRule.line) }
     for parameter in kernelParameters { try check("--kernel-parameter", parameter, TextRule.line) }
   }
@@ -73,6 +83,8 @@ struct DescriptionOptions: ParsableArguments {
     image.label = label ?? image.label
     image.byteCount = size?.value ?? image.byteCount
     image.modules += modules
+    image.layout = layout ?? (firmware == nil ? image.layout : .gpt)
+    image.firmware = firmware ?? image.firmware
     let keys = try authorizedKeys.flatMap { try Self.keys(in: FilePath($0)) }
     if !keys.isEmpty {
       if let root = image.users.firstIndex(where: { $0.name == "root" }) {
@@ -95,6 +107,18 @@ struct DescriptionOptions: ParsableArguments {
       throw MkimageError.unusableFile(file.string, reason: "it is a private key; the public one is in the file that ends in .pub")
     }
     return lines
+  }
+}
+
+extension ImageDescription.Layout: ExpressibleByArgument {}
+
+extension Firmware: EnumerableFlag {
+  static func help(for value: Firmware) -> ArgumentHelp? {
+    switch value {
+    case .uefi: "The disk boots on UEFI only."
+    case .bios: "The disk boots on a BIOS only."
+    case .both: "The disk boots on both, the default."
+    }
   }
 }
 

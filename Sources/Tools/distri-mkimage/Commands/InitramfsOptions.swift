@@ -21,22 +21,31 @@ struct InitramfsOptions: ParsableArguments {
     name: .customLong("library-path"), help: ArgumentHelp("A directory with shared objects that the two need.", valueName: "dir"))
   var libraryDirectories: [String] = []
 
-  /// Plans an initramfs.
+  /// Makes an initramfs: compressed where the kernel can unpack that.
   ///
   /// - Parameters:
   ///   - modules: to load besides those for virtio disks, ext4 and the view.
   ///   - work: a directory for temporary files.
-  func contents(for kernel: KernelPackage, modules: [String], work: FilePath) throws -> Contents {
+  func archive(for kernel: KernelPackage, modules: [String], time: Int64, work: FilePath) throws -> [UInt8] {
     let decompressor = ModuleDecompressor(work: work)
     // ext4 asks for a checksum by name that no dependency mentions.
     let order = try kernel.loadOrder(
       of: ["virtio_pci", "virtio_blk", "virtio_console", "ext4", "fuse"] + modules, wishes: ["crc32c_generic"],
       decompress: decompressor.decompress)
-    return try InitramfsContents(
+    let contents = try InitramfsContents(
       initProgram: try Self.sibling("distri-init", orElse: initProgram), daemon: try Self.sibling("distri-fuse", orElse: daemon),
       modules: order, libraryDirectories: libraryDirectories.map { FilePath($0).resolved() }
     ).plan()
+    let file = work.appending("initramfs")
+    try CpioArchive(contents: contents, time: time).write(to: file)
+    guard try kernel.unpacksZstandard() else { return try file.contents(atMost: Self.largest) }
+    // More takes longer than it saves at boot; one thread, since several cut the data where it suits them.
+    return try ChildProcess.run(
+      ChildProcess.locate("zstd", package: "zstd"), ["-q", "-3", "--single-thread", "-c", file.string], work: work)
   }
+
+  /// Bytes; a unified kernel image holds no more.
+  private static let largest = 1 << 31
 
   /// A program of ours: where the flag says, or beside this one.
   static func sibling(_ name: String, orElse flag: String? = nil) throws -> FilePath {

@@ -32,8 +32,18 @@ struct ImageDescription: Equatable {
   var hasTools = false
   /// The name of the root file system.
   var label = "distri"
-  /// Bytes of the root file system; nil for what is needed and a little more.
+  /// Bytes of the disk; nil for what is needed and a little more.
   var byteCount: UInt64?
+  var layout = Layout.direct
+  /// What a disk with partitions boots on.
+  var firmware = Firmware.both
+
+  enum Layout: String, CaseIterable {
+    /// A bare file system, with kernel and initramfs beside it.
+    case direct
+    /// A disk with a partition table that boots by itself.
+    case gpt
+  }
 
   /// Somebody who may log in, or a name for a service.
   struct User: Equatable {
@@ -84,6 +94,14 @@ struct ImageDescription: Equatable {
   }
 
   init() {}
+
+  /// The kernel's parameters; the last console is that of distri-init and of the boot commands.
+  ///
+  /// - Parameter root: the UUID of the root file system.
+  func commandLine(root: [UInt8], consoles: [String]) -> String {
+    (["root=UUID=\(text(ofUUID: root))", "rw"] + consoles.map { "console=\($0)" } + ["quiet", "panic=-1"] + kernelParameters)
+      .joined(separator: " ")
+  }
 
   /// Reads a description.
   ///

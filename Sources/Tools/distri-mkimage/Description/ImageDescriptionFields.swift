@@ -23,6 +23,7 @@ extension MessageSchema<ImageDescription> {
         "directory": .required(\.directories, .init(), .directory) { $0.path.isEmpty ? "path" : nil },
         "boot_command": .checkedTexts(\.bootCommands, TextRule.line), "module": .texts(\.modules),
         "serial": .bool(\.hasSerialConsole), "tools": .bool(\.hasTools),
+        "layout": .choice(\.layout), "firmware": .choice(\.firmware),
         "size": .string(repeated: false) { image, text throws(InvalidText) in
           guard let size = ByteCount(argument: text) else { throw InvalidText(reason: "is no size such as 512M or 8G") }
           image.byteCount = size.value
@@ -93,6 +94,16 @@ extension MessageSchema.Action {
     .string(repeated: true) { value, text throws(InvalidText) in
       try rule(text)
       value[keyPath: path].append(text)
+    }
+  }
+
+  /// One of a few words.
+  static func choice<Choice: RawRepresentable & CaseIterable>(_ path: WritableKeyPath<Value, Choice>) -> Self
+  where Choice.RawValue == String {
+    let names = Choice.allCases.map(\.rawValue)
+    return .word(kind: "one of \(names.joined(separator: ", "))", repeated: false) { value, word throws(InvalidText) in
+      guard let choice = Choice(rawValue: word) else { throw InvalidText(reason: "is none of \(names.joined(separator: ", "))") }
+      value[keyPath: path] = choice
     }
   }
 

@@ -47,6 +47,13 @@ struct KernelPackage {
   /// The compressed kernel that boot loaders start.
   func kernelImage() throws -> [UInt8] { try image.contents(of: kernel, limit: Self.largestFile) }
 
+  /// Whether it takes an initramfs that is compressed by zstd: its configuration says so. Without one, nothing is taken for granted.
+  func unpacksZstandard() throws -> Bool {
+    guard let node = try image.node(at: TreePath(parsing: "out/boot/config-\(release)")) else { return false }
+    let text = String(decoding: try image.contents(of: node, limit: 4 << 20), as: UTF8.self)
+    return text.split(separator: "\n").contains("CONFIG_RD_ZSTD=y")
+  }
+
   /// A module to load.
   struct Module: Equatable {
     let name: String
