@@ -203,3 +203,59 @@ import Testing
     #expect(throws: MkimageError.self) { try DiskFormat(ofFileAt: folder.path.appending("absent")) }
   }
 }
+
+@Suite struct ImageFormatTests {
+  @Test func `every format holds the same sectors, and most the same bytes each time`() async throws {
+    let images = try await ImageStore.make()
+    let disks = ["one", "two"].map { images.folder.path.appending($0) }
+    let formats = ImageFormat.allCases.filter { $0 != .gce }
+    for disk in disks {
+      let built = try await images.build(["--package", "base"] + formats.flatMap { ["--format", $0.rawValue] }, to: disk)
+      try #require(built.status == 0, "\(built.errors)")
+    }
+    let raw = disks[0].appending("disk.raw").string
+    for format in formats {
+      let (one, two) = (disks[0].appending("disk.\(format.ending)"), disks[1].appending("disk.\(format.ending)"))
+      let same = try await ToolProcess.run("cmp", [one.string, two.string])
+      #expect((same.status == 0) == format.isReproducible, "\(format.rawValue): \(same.output)")
+      if format == .rawZstd {
+        let unpacked = try await ToolProcess.run("sh", ["-c", "zstd -dc \"$1\" | cmp - \"$2\"", "sh", one.string, raw])
+        #expect(unpacked.status == 0, "\(unpacked.output)\(unpacked.errors)")
+        continue
+      }
+      let name = try DiskFormat(ofFileAt: one).qemuName
+      let compared = try await ToolProcess.run("qemu-img", ["compare", "-f", "raw", "-F", name, raw, one.string])
+      #expect(compared.status == 0, "\(format.rawValue): \(compared.output)\(compared.errors)")
+      if [.qcow2, .vdi, .vhdx, .vmdk].contains(format) {
+        let checked = try await ToolProcess.run("qemu-img", ["check", "-f", name, one.string])
+        #expect(checked.status == 0, "\(format.rawValue): \(checked.output)\(checked.errors)")
+      }
+    }
+    let azure = try FileManager.default.attributesOfItem(atPath: disks[0].appending("disk.azure.vhd").string)
+    #expect(try #require(azure[.size] as? Int) % (1 << 20) == 512)
+  }
+
+  @Test func `an archive for Google's machines has a disk of whole GiB`() async throws {
+    let images = try await ImageStore.make()
+    let archives = ["one", "two"].map { images.folder.path.appending("\($0).tar.gz") }
+    for archive in archives {
+      let built = try await images.build(["--package", "base", "--uefi", "--format", "gce"], to: archive)
+      try #require(built.status == 0, "\(built.errors)")
+    }
+    #expect(try await ToolProcess.run("cmp", archives.map(\.string)).status == 0)
+    let listed = try await ToolProcess.run("tar", ["-tvzf", archives[0].string]).output
+    #expect(listed.contains(" 1073741824 ") && listed.hasSuffix(" disk.raw\n"), "\(listed)")
+    let unpacked = try await ToolProcess.run("tar", ["-xzSf", archives[0].string, "-C", images.folder.path.string])
+    #expect(unpacked.status == 0, "\(unpacked.errors)")
+    let verified = try await ToolProcess.run("/sbin/sfdisk", ["--verify", images.folder.path.appending("disk.raw").string])
+    #expect(verified.output.contains("No errors"), "\(verified.output)\(verified.errors)")
+  }
+
+  @Test func `an image for Azure wants a key`() async throws {
+    let images = try await ImageStore.make()
+    let disk = images.folder.path.appending("azure.vhd")
+    let refused = try await images.build(["--package", "base", "--azure"], to: disk)
+    #expect(refused.status == 64 && refused.errors.contains("--authorized-keys"), "\(refused.errors)")
+    #expect(!FileManager.default.fileExists(atPath: disk.string))
+  }
+}

@@ -56,9 +56,15 @@ struct Build: ParsableCommand {
       try OutputDirectory(path: FilePath(output)).replace { output, work in
         try writeDirect(disk, description, from: store, to: output, work: work) { progress.advance(detail: $0) }
       }
+    case .gpt where description.formats.count > 1:
+      try OutputDirectory(path: FilePath(output)).replace { output, work in
+        let names = description.formats.map { ($0, output.appending("disk.\($0.ending)")) }
+        try writeDisk(disk, description, from: store, to: names, work: work) { progress.advance(detail: $0) }
+      }
     case .gpt:
       try OutputFile(path: FilePath(output)).replace { output, work in
-        try writeDisk(disk, description, from: store, to: output, work: work) { progress.advance(detail: $0) }
+        let format = description.formats.first ?? .raw
+        try writeDisk(disk, description, from: store, to: [(format, output)], work: work) { progress.advance(detail: $0) }
       }
     }
   }
@@ -83,7 +89,8 @@ struct Build: ParsableCommand {
 
   /// A disk that boots by itself.
   private func writeDisk(
-    _ root: Ext4Image, _ description: ImageDescription, from store: LocalStore, to output: FilePath, work: FilePath,
+    _ root: Ext4Image, _ description: ImageDescription, from store: LocalStore, to outputs: [(ImageFormat, FilePath)],
+    work: FilePath,
     report: (String) -> Void
   ) throws {
     report("kernel")
@@ -97,9 +104,16 @@ struct Build: ParsableCommand {
       commandLine: description.commandLine(root: root.uuid, consoles: ["tty0"] + (description.hasSerialConsole ? ["ttyS0"] : [])),
       initramfs: initramfs, kernel: try kernel.kernelImage())
     let boot = try BootPartition(unified, for: description.firmware, identity: root.uuid, time: root.time)
-    let disk = try PartitionedDisk(root: root, boot: boot, firmware: description.firmware, byteCount: description.byteCount)
+    let disk = try PartitionedDisk(
+      root: root, boot: boot, firmware: description.firmware, byteCount: description.byteCount,
+      unit: outputs.map(\.0.sizeUnit).max() ?? 1)
     report("disk")
-    try disk.write(to: output, work: work)
+    let sectors = work.appending("disk")
+    try disk.write(to: sectors, work: work)
+    // The sectors themselves last, since they are moved.
+    for (format, path) in outputs.sorted(by: { $0.0 != .raw && $1.0 == .raw }) {
+      try format.convert(sectors, to: path, identity: root.uuid, time: root.time, work: work)
+    }
   }
 
   /// The packages and their run-time closure, which the metadata lists whole.

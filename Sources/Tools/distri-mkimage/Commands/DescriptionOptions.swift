@@ -54,6 +54,16 @@ struct DescriptionOptions: ParsableArguments {
   var firmware: Firmware?
 
   @Option(
+    name: .customLong("format"),
+    help: ArgumentHelp(
+      "What a disk is written as, see list-formats; with several, a directory of files. Implies --layout gpt. Default: raw.",
+      valueName: "name"))
+  var formats: [ImageFormat] = []
+
+  @Flag(help: "For Azure: --format vhd-azure --serial, and its drivers. Wants a key of somebody.")
+  var azure = false
+
+  @Option(
     name: .customLong("module"),
     help: ArgumentHelp("A kernel module to load besides those for virtio disks and ext4.", valueName: "name"))
   var modules: [String] = []
@@ -64,7 +74,9 @@ struct DescriptionOptions: ParsableArguments {
     }
     if let label { try check("--label", label, TextRule.label) }
     if let hostname { try check("--hostname", hostname, TextRule.hostname) }
-    guard firmware == nil || layout != .direct else { throw ValidationError("--\(firmware?.rawValue ?? "") needs --layout gpt") }
+    guard layout != .direct || firmware == nil && formats.isEmpty && !azure else {
+      throw ValidationError("--uefi, --bios, --both, --format and --azure need --layout gpt")
+    }
     for command in commands { try check("--run", command, TextRule.line) }
     for parameter in kernelParameters { try check("--kernel-parameter", parameter, TextRule.line) }
   }
@@ -83,8 +95,9 @@ struct DescriptionOptions: ParsableArguments {
     image.label = label ?? image.label
     image.byteCount = size?.value ?? image.byteCount
     image.modules += modules
-    image.layout = layout ?? (firmware == nil ? image.layout : .gpt)
+    image.layout = layout ?? (firmware == nil && formats.isEmpty && !azure ? image.layout : .gpt)
     image.firmware = firmware ?? image.firmware
+    image.formats = formats.isEmpty ? image.formats : formats
     let keys = try authorizedKeys.flatMap { try Self.keys(in: FilePath($0)) }
     if !keys.isEmpty {
       if let root = image.users.firstIndex(where: { $0.name == "root" }) {
@@ -93,7 +106,19 @@ struct DescriptionOptions: ParsableArguments {
         image.users.append(.init(name: "root", authorizedKeys: keys))
       }
     }
+    if azure { try Self.prepareForAzure(&image) }
     return image
+  }
+
+  /// What Azure wants of an image: a disk of fixed size, words on the serial port, its drivers, and that nobody can log in with a password
+  /// of ours.
+  private static func prepareForAzure(_ image: inout ImageDescription) throws {
+    guard image.users.contains(where: { !$0.authorizedKeys.isEmpty }) else {
+      throw ValidationError("--azure: nobody could log in; give --authorized-keys, or a user with an authorized_key")
+    }
+    if !image.formats.contains(.vhdAzure) { image.formats.append(.vhdAzure) }
+    image.hasSerialConsole = true
+    image.modules += ["hv_vmbus", "hv_storvsc", "hv_netvsc"]
   }
 
   /// The lines of an `authorized_keys` or `.pub` file that are no comments.
@@ -111,6 +136,7 @@ struct DescriptionOptions: ParsableArguments {
 }
 
 extension ImageDescription.Layout: ExpressibleByArgument {}
+extension ImageFormat: ExpressibleByArgument {}
 
 extension Firmware: EnumerableFlag {
   static func help(for value: Firmware) -> ArgumentHelp? {

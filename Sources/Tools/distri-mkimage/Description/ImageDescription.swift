@@ -37,6 +37,8 @@ struct ImageDescription: Equatable {
   var layout = Layout.direct
   /// What a disk with partitions boots on.
   var firmware = Firmware.both
+  /// What a disk with partitions is written as; empty for its sectors.
+  var formats: [ImageFormat] = []
 
   enum Layout: String, CaseIterable {
     /// A bare file system, with kernel and initramfs beside it.

@@ -22,8 +22,14 @@ extension MessageSchema<ImageDescription> {
         "link": .required(\.links, .init(), .link) { $0.path.isEmpty ? "path" : $0.target.isEmpty ? "target" : nil },
         "directory": .required(\.directories, .init(), .directory) { $0.path.isEmpty ? "path" : nil },
         "boot_command": .checkedTexts(\.bootCommands, TextRule.line), "module": .texts(\.modules),
-        "serial": .bool(\.hasSerialConsole), "tools": .bool(\.hasTools),
-        "layout": .choice(\.layout), "firmware": .choice(\.firmware),
+        "tools": .bool(\.hasTools),
+        "serial": .bool(\.hasSerialConsole), "layout": .choice(\.layout), "firmware": .choice(\.firmware),
+        "format": .string(repeated: true) { image, text throws(InvalidText) in
+          guard let format = ImageFormat(rawValue: text) else {
+            throw InvalidText(reason: "is none of \(ImageFormat.allCases.map(\.rawValue).joined(separator: ", "))")
+          }
+          if !image.formats.contains(format) { image.formats.append(format) }
+        },
         "size": .string(repeated: false) { image, text throws(InvalidText) in
           guard let size = ByteCount(argument: text) else { throw InvalidText(reason: "is no size such as 512M or 8G") }
           image.byteCount = size.value

@@ -12,20 +12,21 @@ struct PartitionedDisk {
   let table: PartitionTable
   let firmware: Firmware
 
-  /// - Parameter byteCount: of the whole disk; nil for what is needed and a little more.
+  /// - Parameters:
+  ///   - byteCount: of the whole disk; nil for what is needed and a little more.
+  ///   - unit: the size is a multiple of this; whole MiB.
   /// - Throws: ``MkimageError/tooSmall(_:needed:)``.
-  init(root: Ext4Image, boot: BootPartition, firmware: Firmware, byteCount: UInt64?) throws(MkimageError) {
+  init(root: Ext4Image, boot: BootPartition, firmware: Firmware, byteCount: UInt64?, unit: UInt64 = 1 << 20)
+    throws(MkimageError)
+  {
     func table(rootByteCount: UInt64) -> PartitionTable {
       PartitionTable(identity: root.uuid, firmware: firmware, bootByteCount: boot.byteCount, rootByteCount: rootByteCount)
     }
     let around = table(rootByteCount: 0).diskByteCount
-    if let byteCount {
-      let needed = root.neededByteCount.rounded(upTo: 1 << 20) + around
-      guard byteCount >= needed else { throw .tooSmall(byteCount, needed: needed) }
-      self.table = table(rootByteCount: ((byteCount - around) >> 20) << 20)
-    } else {
-      self.table = table(rootByteCount: root.defaultByteCount)
-    }
+    let needed = root.neededByteCount.rounded(upTo: 1 << 20) + around
+    guard byteCount ?? needed >= needed else { throw .tooSmall(byteCount ?? 0, needed: needed) }
+    let size = (byteCount ?? root.defaultByteCount + around).rounded(upTo: unit)
+    self.table = table(rootByteCount: size - around)
     self.root = root
     self.boot = boot
     self.firmware = firmware

@@ -12,7 +12,7 @@ struct OutputDirectory {
   static let kernel = "vmlinuz"
   static let initramfs = "initramfs"
   static let commandLine = "cmdline"
-  private static let all: Set = [disk, kernel, initramfs, commandLine]
+  private static let all = Set([disk, kernel, initramfs, commandLine] + ImageFormat.allCases.map { "disk.\($0.ending)" })
 
   /// Where it appears.
   let path: FilePath
