@@ -49,7 +49,8 @@ struct Build: ParsableCommand {
     let description = try changes.applied(to: try file.map { try ImageDescription(path: $0) } ?? ImageDescription())
     let directory = file?.removingLastComponent() ?? FilePath()
     let chosen = try closure(of: try description.packageNames(in: directory), in: store)
-    let root = try RootContents(packages: chosen, description: description, directory: directory).plan(from: store)
+    let tools = try description.hasTools ? ["distri-fetch", "distri-fuse"].map { try InitramfsOptions.sibling($0) } : []
+    let root = try RootContents(packages: chosen, description: description, directory: directory, tools: tools).plan(from: store)
     let uuid = root.identifier(salt: "\(description.label) \(time) \(description.byteCount ?? 0)")
     let disk = Ext4Image(contents: root, uuid: uuid, label: description.label, time: time)
     switch description.layout {

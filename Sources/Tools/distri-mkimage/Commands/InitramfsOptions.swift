@@ -48,7 +48,7 @@ struct InitramfsOptions: ParsableArguments {
   private static let largest = 1 << 31
 
   /// A program of ours: where the flag says, or beside this one.
-  private static func sibling(_ name: String, orElse flag: String?) throws -> FilePath {
+  static func sibling(_ name: String, orElse flag: String? = nil) throws -> FilePath {
     if let flag { return FilePath(flag) }
     let path = FilePath("/proc/self/exe").resolved().removingLastComponent().appending(name)
     guard access(path.string, X_OK) == 0 else {

@@ -28,6 +28,8 @@ struct ImageDescription: Equatable {
   var modules: [String] = []
   /// Whether there is a login on the first serial port.
   var hasSerialConsole = false
+  /// Whether the machine has our own tools, to install packages with.
+  var hasTools = false
   /// The name of the root file system.
   var label = "distri"
   /// Bytes of the disk; nil for what is needed and a little more.

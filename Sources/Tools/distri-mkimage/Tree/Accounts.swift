@@ -19,7 +19,9 @@ struct Accounts {
     .init(name: "root", uid: 0, gid: 0, gecos: "root", home: "/root"),
     .init(name: "nobody", uid: 65534, gid: 65534, gecos: "nobody", home: "/nonexistent", shell: "/bin/false"),
   ]
-  private static let groups: [(String, UInt32)] = [("root", 0), ("tty", 5), ("shadow", 42), ("nogroup", 65534)]
+  /// Who may read `/etc/shadow`.
+  static let shadowGroup: UInt32 = 42
+  private static let groups: [(String, UInt32)] = [("root", 0), ("tty", 5), ("shadow", shadowGroup), ("nogroup", 65534)]
   /// Numbers for people, as Debian has them.
   private static let people: Range<UInt32> = 1000..<60000
 

@@ -11,6 +11,8 @@ struct RootContents {
   let description: ImageDescription
   /// Where the description's files are.
   let directory: FilePath
+  /// Our own programs that the machine shall have.
+  var tools: [FilePath] = []
 
   /// Names of the root that lead into the view.
   private static let links = [
@@ -28,6 +30,7 @@ struct RootContents {
     try addDescribed(accounts, to: &contents)
     try addSkeleton(to: &contents)
     try addStore(store.path, to: &contents)
+    try addTools(to: &contents)
     try addConfiguration(accounts, to: &contents)
     try accounts.addHomes(to: &contents)
     for image in images { try addDefaults(of: image, to: &contents) }
@@ -87,16 +90,27 @@ struct RootContents {
     }
   }
 
+  /// Puts our programs where the machine's administrator would put those of no package.
+  private func addTools(to contents: inout Contents) throws {
+    for tool in tools {
+      guard let name = tool.lastComponent?.string else { continue }
+      try contents.addFile(TreePath(parsing: "usr/local/bin/\(name)"), tool.asSource(), permissions: 0o755)
+    }
+  }
+
   private func addConfiguration(_ accounts: Accounts, to contents: inout Contents) throws {
     let files: [(String, UInt16, String)] = [
       ("os-release", 0o644, "NAME=\"distri\"\nID=distri\nPRETTY_NAME=\"distri\"\n"),
       ("hostname", 0o644, description.hostname + "\n"),
       ("hosts", 0o644, "127.0.0.1 localhost\n::1 localhost\n127.0.1.1 \(description.hostname)\n"),
-      ("passwd", 0o644, accounts.passwd), ("group", 0o644, accounts.group), ("shadow", 0o600, accounts.shadow),
+      ("passwd", 0o644, accounts.passwd), ("group", 0o644, accounts.group),
     ]
     for (name, permissions, text) in files {
       try contents.addFile(TreePath(parsing: "etc/\(name)"), text, permissions: permissions)
     }
+    // unix_chkpwd belongs to the group, and reads it for those who may not.
+    try contents.addFile(
+      TreePath(parsing: "etc/shadow"), accounts.shadow, permissions: 0o640, groupID: Accounts.shadowGroup)
     try contents.addLink(TreePath(parsing: "etc/mtab"), to: "../proc/self/mounts")
     if !description.bootCommands.isEmpty {
       let lines = description.bootCommands.map { $0 + "\n" }.joined()
