@@ -208,7 +208,7 @@ import Testing
   @Test func `every format holds the same sectors, and most the same bytes each time`() async throws {
     let images = try await ImageStore.make()
     let disks = ["one", "two"].map { images.folder.path.appending($0) }
-    let formats = ImageFormat.allCases.filter { $0 != .gce }
+    let formats = ImageFormat.allCases.filter { ![.gce, .tar].contains($0) }
     for disk in disks {
       let built = try await images.build(["--package", "base"] + formats.flatMap { ["--format", $0.rawValue] }, to: disk)
       try #require(built.status == 0, "\(built.errors)")
@@ -257,5 +257,37 @@ import Testing
     let refused = try await images.build(["--package", "base", "--azure"], to: disk)
     #expect(refused.status == 64 && refused.errors.contains("--authorized-keys"), "\(refused.errors)")
     #expect(!FileManager.default.fileExists(atPath: disk.string))
+  }
+}
+
+@Suite struct TarTests {
+  @Test func `tar unpacks what was packed, long names and owners too`() async throws {
+    let images = try await ImageStore.make()
+    let folder = images.folder.path
+    let long = (0..<4).map { "\($0)" + String(repeating: "x", count: 60) }.joined(separator: "/")
+    let description = """
+      package: "more" user { name: "ada" uid: 1234 } file { path: "/srv/\(long)/é" contents: "deep\\n" mode: 0640 user: "ada" }
+      link { path: "/srv/link" target: "\(long)/é" } user { name: "far" uid: 3000000 } directory { path: "/srv/far" user: "far" }
+      """
+    try description.write(toFile: folder.appending("d").string, atomically: false, encoding: .utf8)
+    let archives = ["one.tar", "two.tar"].map { folder.appending($0) }
+    for archive in archives {
+      let built = try await images.build([folder.appending("d").string, "--format", "tar"], to: archive)
+      try #require(built.status == 0, "\(built.errors)")
+    }
+    #expect(try await ToolProcess.run("cmp", archives.map(\.string)).status == 0)
+    let root = folder.appending("root")
+    try FileManager.default.createDirectory(atPath: root.string, withIntermediateDirectories: false)
+    let unpacked = try await ToolProcess.run("tar", ["-xpf", archives[0].string, "--numeric-owner", "-C", root.string])
+    #expect(unpacked.status == 0 && unpacked.errors.isEmpty, "\(unpacked.errors)")
+    let shown = try await ToolProcess.run(
+      "stat", ["-L", "-c", "%a %u %Y"] + ["srv/link", "srv/far", "tmp", "etc/shadow"].map { root.pushing(FilePath($0)).string }
+    ).output
+    #expect(shown == "640 1234 315532800\n755 3000000 315532800\n1777 0 315532800\n640 0 315532800\n")
+    #expect(try String(contentsOfFile: root.appending("srv/link").string, encoding: .utf8) == "deep\n")
+    #expect(
+      FileManager.default.contentsEqual(
+        atPath: root.appending("roimg/base-amd64-1-1.squashfs").string,
+        andPath: images.store.appending("base-amd64-1-1.squashfs").string))
   }
 }

@@ -66,6 +66,7 @@ struct Build: ParsableCommand {
     case .gpt:
       try OutputFile(path: FilePath(output)).replace { output, work in
         let format = description.formats.first ?? .raw
+        if format == .tar { return try TarArchive(contents: root, time: time).write(to: output) }
         try writeDisk(disk, description, from: store, to: [(format, output)], work: work) { progress.advance(detail: $0) }
       }
     }
@@ -114,7 +115,7 @@ struct Build: ParsableCommand {
     try disk.write(to: sectors, work: work)
     // The sectors themselves last, since they are moved.
     for (format, path) in outputs.sorted(by: { $0.0 != .raw && $1.0 == .raw }) {
-      try format.convert(sectors, to: path, identity: root.uuid, time: root.time, work: work)
+      try format.convert(sectors, to: path, contents: root.contents, identity: root.uuid, time: root.time, work: work)
     }
   }
 

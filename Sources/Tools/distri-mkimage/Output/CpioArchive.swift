@@ -43,13 +43,11 @@ struct CpioArchive {
         header.mode = 0o020000 | permissions
         header.device = (major, minor)
         try append(header, name: entry.path.bytes, data: [], to: file)
-      case .regular(.bytes(let bytes)):
+      case .regular(let source):
         header.mode = 0o100000 | permissions
-        try append(header, name: entry.path.bytes, data: bytes, to: file)
-      case .regular(.file(let source, let count)):
-        header.mode = 0o100000 | permissions
-        try append(header, name: entry.path.bytes, byteCount: count, to: file)
-        try copy(source, byteCount: count, to: file)
+        try append(header, name: entry.path.bytes, byteCount: source.byteCount, to: file)
+        try source.copy(to: file)
+        try file.writeAll(Self.padding(after: source.byteCount))
       }
     }
     try append(Header(inode: 0, time: 0), name: Array("TRAILER!!!".utf8), data: [], to: file)
@@ -91,21 +89,6 @@ struct CpioArchive {
     }
     let start = header.bytes(byteCount: count, nameCount: UInt32(name.count + 1)) + name + [0]
     try file.writeAll(start + Self.padding(after: UInt64(start.count)))
-  }
-
-  private func copy(_ source: FilePath, byteCount: UInt64, to file: FileDescriptor) throws {
-    let input = try FileDescriptor.open(source, .readOnly, options: .closeOnExec)
-    defer { try? input.close() }
-    var buffer = [UInt8](repeating: 0, count: 1 << 20)
-    var rest = byteCount
-    while rest > 0 {
-      let wanted = Int(min(rest, UInt64(buffer.count)))
-      let count = try buffer.withUnsafeMutableBytes { try input.read(into: UnsafeMutableRawBufferPointer(rebasing: $0[..<wanted])) }
-      guard count > 0 else { throw MkimageError.unusableFile(source.string, reason: "it shrank while it was being copied") }
-      try file.writeAll(buffer[..<count])
-      rest -= UInt64(count)
-    }
-    try file.writeAll(Self.padding(after: byteCount))
   }
 
   private static func padding(after count: UInt64) -> [UInt8] { [UInt8](repeating: 0, count: Int((4 - count % 4) % 4)) }

@@ -13,6 +13,8 @@ enum ImageFormat: String, CaseIterable, Equatable {
   case vhd
   case vhdAzure = "vhd-azure"
   case vhdx, vdi, vmdk, gce
+  /// No disk: the root file system's files.
+  case tar
 
   /// One line for people.
   var summary: String {
@@ -25,6 +27,7 @@ enum ImageFormat: String, CaseIterable, Equatable {
     case .vhdx: "Hyper-V of generation 2"
     case .vdi: "VirtualBox"
     case .vmdk: "VMware: compressed (streamOptimized)"
+    case .tar: "containers and chroots: the files of the root, without kernel and boot loaders"
     case .gce: "Google Compute Engine: disk.raw of whole GiB in a tar.gz"
     }
   }
@@ -48,11 +51,13 @@ enum ImageFormat: String, CaseIterable, Equatable {
   ///
   /// - Parameters:
   ///   - disk: its sectors; a file in `work`, that may be moved away.
+  ///   - contents: of the root file system.
   ///   - identity: of what it holds; 16 bytes.
   ///   - time: seconds since 1970.
   /// - Throws: ``MkimageError/missingTool(_:package:)``; ``MkimageError/toolFailed(_:status:words:)``.
-  func convert(_ disk: FilePath, to output: FilePath, identity: [UInt8], time: Int64, work: FilePath) throws {
+  func convert(_ disk: FilePath, to output: FilePath, contents: Contents, identity: [UInt8], time: Int64, work: FilePath) throws {
     switch self {
+    case .tar: try TarArchive(contents: contents, time: time).write(to: output)
     case .raw:
       guard rename(disk.string, output.string) == 0 else { throw Errno(rawValue: errno) }
     case .rawZstd:

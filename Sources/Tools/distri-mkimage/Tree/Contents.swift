@@ -127,3 +127,28 @@ extension FilePath {
     }
   }
 }
+
+extension Contents.Source {
+  /// Appends the bytes to a file.
+  ///
+  /// - Throws: ``MkimageError/unusableFile(_:reason:)`` for a file of the host that has become shorter.
+  func copy(to output: FileDescriptor) throws {
+    switch self {
+    case .bytes(let bytes): try output.writeAll(bytes)
+    case .file(let path, let byteCount):
+      let input = try FileDescriptor.open(path, .readOnly, options: .closeOnExec)
+      defer { try? input.close() }
+      var buffer = [UInt8](repeating: 0, count: 1 << 20)
+      var rest = byteCount
+      while rest > 0 {
+        let wanted = Int(min(rest, UInt64(buffer.count)))
+        let count = try buffer.withUnsafeMutableBytes {
+          try input.read(into: UnsafeMutableRawBufferPointer(rebasing: $0[..<wanted]))
+        }
+        guard count > 0 else { throw MkimageError.unusableFile(path.string, reason: "it shrank while it was being copied") }
+        try output.writeAll(buffer[..<count])
+        rest -= UInt64(count)
+      }
+    }
+  }
+}
