@@ -18,8 +18,10 @@ struct Build: ParsableCommand {
 
       Examples: an image as a file describes it, with a key to log in; an image that shows the version of nano and turns itself off:
 
-        distri-mkimage build --store demo/store server/image.textproto --authorized-keys ~/.ssh/id_ed25519.pub -o demo/server
-        distri-mkimage build --store demo/store --package bash --package nano --run 'nano --version' -o demo/image
+        distri-mkimage build --store demo/store server/image.textproto \\
+          --authorized-keys ~/.ssh/id_ed25519.pub -o demo/server
+        distri-mkimage build --store demo/store --package bash --package nano \\
+          --run 'nano --version' -o demo/image
       """)
 
   @Argument(help: ArgumentHelp("An image description. Default: nothing but what the flags say.", valueName: "description"))
@@ -128,7 +130,7 @@ struct Build: ParsableCommand {
   }
 
   /// Seconds since 1970: `SOURCE_DATE_EPOCH`, or the start of 1980.
-  private static func sourceDate() -> Int64 {
+  static func sourceDate() -> Int64 {
     let given = ProcessInfo.processInfo.environment["SOURCE_DATE_EPOCH"].flatMap { Int64($0) } ?? 315_532_800
     // e2fsprogs takes 0 for «now»; ext4 and cpio agree on what fits 32 bits.
     return min(max(given, 1), Int64(UInt32.max))

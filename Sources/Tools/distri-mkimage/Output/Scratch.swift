@@ -26,6 +26,12 @@ enum Scratch {
     return result
   }
 
+  /// Gives the body an empty directory for what is thrown away, where temporary files are.
+  static func withDirectory<R>(_ body: (_ work: FilePath) throws -> R) throws -> R {
+    let place = FilePath(ProcessInfo.processInfo.environment["TMPDIR"] ?? "/tmp").appending("distri-mkimage")
+    return try with(beside: place, name: "distri-mkimage-\(getuid())") { try body($1) }
+  }
+
   /// Makes a directory that is locked as long as its builder lives, and removes those that killed builders have left.
   private static func makeScratch(in base: FilePath, for name: String) throws -> (FilePath, FileDescriptor) {
     let directory = try FileDescriptor.open(base, .readOnly, options: [.closeOnExec, .directory])
