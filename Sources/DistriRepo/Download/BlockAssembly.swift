@@ -19,7 +19,7 @@ struct BlockAssembly: Sendable {
   /// What a request for a range costs beside the range, in bytes.
   private static let requestByteCount: UInt64 = 512
   /// The most frames of one request: what is fetched and decompressed is in memory.
-  private static let maximumFrames = 32
+  private static let maximumFrames = 64
 
   /// What a request brings, and where it goes.
   private struct Part: Sendable {

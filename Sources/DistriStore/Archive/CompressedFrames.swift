@@ -9,7 +9,7 @@ import SystemPackage
 /// frame that decompressors skip, ends the file. Any zstd decompresses the whole.
 public struct CompressedFrames: Sendable, Hashable {
   /// Decompressed bytes of a frame. Larger ones make the file smaller, smaller ones what is fetched of it.
-  public static let frameByteCount: UInt64 = 128 << 10
+  public static let frameByteCount: UInt64 = 64 << 10
 
   /// Where each frame lies in the compressed file, one behind the other.
   public let places: [Range<UInt64>]
