@@ -143,6 +143,53 @@ import Testing
     #expect(try await install("edit-amd64-1-1", on: scene, from: server.root).reused == 0)
   }
 
+  /// Of the old version on the machine, the blocks of a file that compresses well.
+  private func loseManual(on scene: borrowing Scene) throws {
+    let base = scene.machine.appending("roimg/edit-amd64-1-1.squashfs")
+    let image = try contents(of: base)
+    let manual = try #require(image.firstRange(of: Array("a line of a manual\n".utf8))).lowerBound
+    try write(image.indices.map { manual..<manual + 380_000 ~= $0 ? 7 : image[$0] }, to: base)
+  }
+
+  @Test func `what is missing of an update comes compressed where that is less`() async throws {
+    let scene = try await Self.scene(compression: 3)
+    let counter = Counter()
+    let server = try counter.server(of: scene.repository)
+    defer { server.stop() }
+    _ = try await install("edit-amd64-1-1", on: scene, from: server.root)
+    try loseManual(on: scene)
+    var sent: [Int] = []
+    for compression in [Repository.Options.Compression.never, .always] {
+      let before = counter.byteCount
+      let update = try await install("edit-amd64-2-2", on: scene, from: server.root, compression: compression)
+      #expect(update.detours == [])
+      sent.append(counter.byteCount - before)
+      for name in try names(in: scene.machine.appending("roimg")) where name.hasPrefix("edit-amd64-2-2") {
+        try FileManager.default.removeItem(atPath: scene.machine.appending("roimg").appending(name).string)
+      }
+    }
+    #expect(sent[0] > 400_000 && sent[1] < 420_000, "\(sent)")
+    #expect(counter.requests.contains { $0.contains(".zst bytes=") })
+  }
+
+  @Test func `frames that are damaged, or lie elsewhere than the table says, cost a download`() async throws {
+    let scene = try await Self.scene(compression: 3)
+    for isTable in [true, false] {
+      let counter = Counter()
+      let server = try counter.server(of: scene.repository) { request, body in
+        guard request.path.hasSuffix("2-2.squashfs.zst"), let range = request.field("Range") else { return nil }
+        let isLast = range.hasSuffix("-\(body.count - 1)")
+        return isLast == isTable ? .file(body.map { ~$0 }, for: request) : nil
+      }
+      defer { server.stop() }
+      _ = try await install("edit-amd64-1-1", on: scene, from: server.root)
+      try loseManual(on: scene)
+      let update = try await install("edit-amd64-2-2", on: scene, from: server.root, compression: .always)
+      #expect(update.detours.count == (isTable ? 0 : 1))
+      try FileManager.default.removeItem(atPath: scene.machine.string)
+    }
+  }
+
   enum Damage: CaseIterable, Sendable {
     case missing, flipped, encoded
   }

@@ -63,7 +63,7 @@ struct PublishJob: Sendable {
     entry.compressed = try shortcut(FilePath(path.string + Repository.compressedSuffix), known?.compressed) { place in
       let file = try Files.open(creating: place)
       defer { try? file.close() }
-      try CompressedBytes.compress(path, level: compressionLevel, to: file)
+      try CompressedFrames.compress(path, level: compressionLevel, to: file)
       return try Files.status(of: file).byteCount < image.byteCount
     }
   }

@@ -29,14 +29,4 @@ public enum CompressedBytes {
     guard try reader.nextHeader() else { return }
     try reader.writeRemainingContents(limit: limit, to: output)
   }
-
-  /// Compresses a file with zstd into another, from its start: the same bytes for the same file, level and library.
-  ///
-  /// - Parameter level: from 1, fast, to 19, small.
-  /// - Throws: ``StoreError/system(operation:path:_:)``; ``StoreError/invalidArchive(_:entry:reason:)`` for what the library says.
-  public static func compress(_ path: FilePath, level: Int, to output: FileDescriptor) throws(StoreError) {
-    let file = try OwnedDescriptor(reading: path)
-    let writer = try CompressedWriter(level: level, to: output, path: path)
-    try writer.write(contentsOf: file)
-  }
 }
