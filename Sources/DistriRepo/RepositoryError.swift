@@ -138,7 +138,7 @@ extension [UInt8] {
 
 extension String {
   /// The URL without user and password, and printable.
-  var withoutCredentials: String {
+  package var withoutCredentials: String {
     guard let scheme = range(ofASCII: "://") else { return printable }
     let rest = self[scheme.upperBound...]
     let authority = rest.prefix { $0 != "/" && $0 != "?" && $0 != "#" }

@@ -28,7 +28,10 @@ extension ViewBuilder {
           detail: package.number),
         to: NodeCodec.rootDirectory)
     }
-    guard let index = arrival.index else { return }
+    guard let index = arrival.index else {
+      if !arrival.paths.isEmpty { collect(arrival.isSelected ? arrival.paths : [], of: package, sources, &numbering) }
+      return
+    }
     guard arrival.isSelected else { return package.set(MountedPackage.Summary(index, claims: [])) }
     var claims: [UInt8] = []
     var visits: [Visit] = []
@@ -63,6 +66,44 @@ extension ViewBuilder {
       }
     }
     package.set(MountedPackage.Summary(index, claims: claims))
+  }
+
+  /// The same where only the paths of files are known, in the order of the paths.
+  private mutating func collect(
+    _ paths: [String], of package: MountedPackage, _ sources: [ExchangeSource], _ numbering: inout Numbering
+  ) {
+    var claims: [UInt8] = []
+    // By the path in the package; what lies in an exchange directory is no other one.
+    var directories: [[UInt8]: (number: UInt32, path: [UInt8])] = [:]
+    let names = Dictionary(sources.map { ($0.source.bytes, $0.name.bytes) }, uniquingKeysWith: { first, _ in first })
+    for text in Set(paths).sorted() {
+      guard let path = try? TreePath(parsing: text), path.components.count <= Self.maximumDepth else { continue }
+      var place: [UInt8] = []
+      var directory: (number: UInt32, path: [UInt8])?
+      for (position, component) in path.components.enumerated() {
+        if position > 0 { place.append(UInt8(ascii: "/")) }
+        place += component.bytes
+        let isLast = position == path.components.count - 1
+        if let known = directories[place], !isLast {
+          directory = known
+        } else if let parent = directory {
+          let way = parent.path + [UInt8(ascii: "/")] + component.bytes
+          let kind = isLast ? ExchangeDirectory.Kind.link : .directory
+          let number = claim(
+            component.bytes, kind: kind, by: package, in: parent.number, path: isLast ? [] : way, source: isLast ? [] : place, &claims,
+            &numbering)
+          if !isLast {
+            directory = (number, way)
+            directories[place] = directory
+          }
+        } else if let name = names[place], !isLast {
+          let number = claim(name, kind: .directory, by: package, in: NodeCodec.rootDirectory, path: [], &claims, &numbering)
+          directory = (number, name)
+          directories[place] = directory
+        }
+      }
+    }
+    package.set(MountedPackage.Summary(fileCount: paths.count, claims: claims, modificationTime: package.modificationTime))
   }
 
   /// Adds an edit for a name and the package's note of it. Of a directory its number.

@@ -130,13 +130,20 @@ extension Files {
     try synchronize(path.removingLastComponent())
   }
 
+  /// Replaces a file by another content that can be made anew: whole at any time, but after a power cut perhaps not what it was.
+  static func replaceCarelessly(_ path: FilePath, by bytes: [UInt8]) throws(RepositoryError) {
+    try rename(try create(for: path, holding: bytes, isDurable: false), to: path)
+  }
+
   /// Replaces a file by another content: whole at any time, and durable once ``synchronize(_:)`` was called for its directory.
   static func replaceLazily(_ path: FilePath, by bytes: [UInt8]) throws(RepositoryError) {
     try rename(try create(for: path, holding: bytes), to: path)
   }
 
-  /// Makes a durable file under a temporary name.
-  private static func create(for path: FilePath, holding bytes: [UInt8]) throws(RepositoryError) -> FilePath {
+  /// Makes a file under a temporary name.
+  private static func create(
+    for path: FilePath, holding bytes: [UInt8], isDurable: Bool = true
+  ) throws(RepositoryError) -> FilePath {
     let temporary = temporaryName(for: path)
     do {
       let file = try FileDescriptor.open(
@@ -144,7 +151,7 @@ extension Files {
         permissions: [.ownerReadWrite, .groupRead, .otherRead])
       defer { try? file.close() }
       try file.writeAll(bytes)
-      guard fsync(file.rawValue) == 0 else { throw Errno(rawValue: errno) }
+      guard !isDurable || fsync(file.rawValue) == 0 else { throw Errno(rawValue: errno) }
     } catch {
       throw .system(operation: "write", path: temporary, error as? Errno ?? .ioError)
     }
@@ -166,8 +173,19 @@ extension Files {
     }
   }
 
+  /// Makes all that was written to the directory's file system durable.
+  static func synchronizeAll(around directory: FilePath) throws(RepositoryError) {
+    let file = try open(directory)
+    defer { try? file.close() }
+    guard clinux_syncfs(file.rawValue) == 0 else { throw .system(operation: "sync", path: directory, Errno(rawValue: errno)) }
+  }
+
   /// Size and SHA-256 of a file.
-  static func digest(of path: FilePath) throws -> RepositoryIndex.FileDigest {
+  ///
+  /// - Parameter onBytes: takes the file's bytes as they are read, in order.
+  static func digest(
+    of path: FilePath, onBytes: ([UInt8]) -> Void = { _ in }
+  ) throws -> RepositoryIndex.FileDigest {
     var digester = Digester()
     var offset: UInt64 = 0
     var buffer: [UInt8] = []
@@ -179,6 +197,7 @@ extension Files {
         try buffer.refill(from: file, at: offset, upTo: 1 << 20)
         if buffer.isEmpty { break }
         digester.update(buffer)
+        onBytes(buffer)
         offset += UInt64(buffer.count)
       }
     } catch let errno as Errno {

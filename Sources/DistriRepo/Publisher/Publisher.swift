@@ -70,6 +70,8 @@ public struct Publisher: Sendable {
       onPackage(package)
       return entry
     }
+    // Nobody looks again at a tree that has the right size.
+    if entries.contains(where: { $0.treeRoot != old.entry(of: $0.id)?.treeRoot }) { try Files.synchronizeAll(around: target) }
     try job.linkNewest(of: packages)
     let index = RepositoryIndex(packages: entries)
     try old.replace(by: try index.serialized())
@@ -102,23 +104,38 @@ private struct PublishJob: Sendable {
 
   func publish(_ package: PackageID) throws -> RepositoryIndex.Package {
     let known = old.entry(of: package)
-    let image = try place(package.imageFileName, known: known?.image)
-    var entry = RepositoryIndex.Package(id: package, image: image.digest)
-    if let known, image.isKnown {
-      entry.wellKnownPaths = known.wellKnownPaths
-    } else if section != .sources {
-      entry.wellKnownPaths = try WellKnownPaths.of(try PackageImage(path: target.appending(package.imageFileName)))
+    var entry = RepositoryIndex.Package(id: package)
+    let treePath = target.appending(package.imageFileName + BlockTree.fileSuffix)
+    let path = try place(package.imageFileName, known: try hasTree(known, at: treePath) ? known?.image : nil)
+    if let known, path == nil {
+      entry = known
+      entry.metadata = nil
+    } else {
+      let path = path ?? target.appending(package.imageFileName)
+      var tree = BlockTree.Builder()
+      entry.image = try Files.digest(of: path) { tree.update($0) }
+      let made = tree.finish()
+      try Files.replaceCarelessly(treePath, by: made.serialized)
+      entry.treeRoot = made.root
+      let image = try PackageImage(path: path)
+      entry.imageTime = image.creationTime
+      if section != .sources { entry.wellKnownPaths = try WellKnownPaths.of(image) }
     }
     if try Files.status(of: source.appending(package.metadataFileName)) != nil {
-      entry.metadata = try place(package.metadataFileName, known: known?.metadata).digest
+      let path = try place(package.metadataFileName, known: known?.metadata)
+      entry.metadata = try path.map { try Files.digest(of: $0) } ?? known?.metadata
     }
     return entry
   }
 
-  /// Puts a file of the store into the repository and hashes it, unless the old index has it as it is.
-  private func place(
-    _ name: String, known: RepositoryIndex.FileDigest?
-  ) throws -> (digest: RepositoryIndex.FileDigest, isKnown: Bool) {
+  /// Whether the image's tree that the old index speaks of is there.
+  private func hasTree(_ known: RepositoryIndex.Package?, at path: FilePath) throws -> Bool {
+    guard let image = known?.image, known?.treeRoot != nil else { return false }
+    return try Files.status(of: path)?.byteCount == BlockTree.fileByteCount(of: image.byteCount)
+  }
+
+  /// Puts a file of the store into the repository. Nil when the old index has it as it is; else it is to be hashed.
+  private func place(_ name: String, known: RepositoryIndex.FileDigest?) throws -> FilePath? {
     try Task.checkCancellation()
     let (from, to) = (source.appending(name), target.appending(name))
     guard let wanted = try Files.status(of: from) else {
@@ -127,9 +144,9 @@ private struct PublishJob: Sendable {
     guard wanted.isRegular else { throw RepositoryError.system(operation: "publish", path: from, .notSupported) }
     let present = try Files.status(of: to)
     let isPresent = present.map { $0.isSameFile(as: wanted) || $0.isLikelyCopy(of: wanted) } ?? false
-    if isPresent, let known, known.byteCount == wanted.byteCount, old.isNewer(than: wanted) { return (known, true) }
+    if isPresent, let known, known.byteCount == wanted.byteCount, old.isNewer(than: wanted) { return nil }
     if !isPresent { try Files.linkOrCopy(from, to: to, modified: wanted.modificationTime) }
-    return (try Files.digest(of: to), false)
+    return to
   }
 
   /// `<pkg>-<arch>.meta.textproto`, by which the original distri finds the newest version.

@@ -20,13 +20,23 @@ public struct RepositoryIndex: Sendable, Hashable {
     public var image: FileDigest?
     /// Its metadata file (extension); nil in repositories of the original and in sections without metadata.
     public var metadata: FileDigest?
+    /// The root of the Merkle tree over the image's blocks (extension), 32 bytes: by it, parts of the image can be verified. Nil where the
+    /// repository has no trees.
+    public var treeRoot: [UInt8]?
+    /// When the image was made, as it says itself (extension), in seconds since 1970.
+    public var imageTime: UInt32?
 
     /// Makes an entry.
-    public init(id: PackageID, wellKnownPaths: [String] = [], image: FileDigest? = nil, metadata: FileDigest? = nil) {
+    public init(
+      id: PackageID, wellKnownPaths: [String] = [], image: FileDigest? = nil, metadata: FileDigest? = nil, treeRoot: [UInt8]? = nil,
+      imageTime: UInt32? = nil
+    ) {
       self.id = id
       self.wellKnownPaths = wellKnownPaths
       self.image = image
       self.metadata = metadata
+      self.treeRoot = treeRoot
+      self.imageTime = imageTime
     }
   }
 
@@ -64,7 +74,9 @@ public struct RepositoryIndex: Sendable, Hashable {
           Package(
             id: try PackageID(parsing: package.name), wellKnownPaths: package.wellKnownPath,
             image: try package.hasImage ? FileDigest(package.image, subject: subject) : nil,
-            metadata: try package.hasMetadata ? FileDigest(package.metadata, subject: subject) : nil)
+            metadata: try package.hasMetadata ? FileDigest(package.metadata, subject: subject) : nil,
+            treeRoot: try package.hasTreeRoot ? FileDigest.hash(Array(package.treeRoot), subject: subject) : nil,
+            imageTime: package.hasImageTime ? package.imageTime : nil)
         })
     } catch let error as StoreError {
       throw .invalidMetadata(of: subject, line: nil, reason: "\(error)")
@@ -84,6 +96,8 @@ public struct RepositoryIndex: Sendable, Hashable {
           $0.wellKnownPath = package.wellKnownPaths.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
           if let image = package.image { $0.image = image.message }
           if let metadata = package.metadata { $0.metadata = metadata.message }
+          if let root = package.treeRoot { $0.treeRoot = .init(root) }
+          if let time = package.imageTime { $0.imageTime = time }
         }
       }
     }
@@ -97,10 +111,14 @@ public struct RepositoryIndex: Sendable, Hashable {
 
 extension RepositoryIndex.FileDigest {
   fileprivate init(_ message: Pb_MirrorMeta.File, subject: String) throws(StoreError) {
-    guard message.sha256.count == 32 else {
-      throw .invalidMetadata(of: subject, line: nil, reason: "a SHA-256 has \(message.sha256.count) bytes instead of 32")
+    self.init(byteCount: message.size, sha256: try Self.hash(Array(message.sha256), subject: subject))
+  }
+
+  fileprivate static func hash(_ bytes: [UInt8], subject: String) throws(StoreError) -> [UInt8] {
+    guard bytes.count == 32 else {
+      throw .invalidMetadata(of: subject, line: nil, reason: "a SHA-256 has \(bytes.count) bytes instead of 32")
     }
-    self.init(byteCount: message.size, sha256: Array(message.sha256))
+    return bytes
   }
 
   fileprivate var message: Pb_MirrorMeta.File {

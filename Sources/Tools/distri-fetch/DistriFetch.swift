@@ -4,6 +4,7 @@
 import ArgumentParser
 import DistriRepo
 import FoundationEssentials
+import RepositorySupport
 import ToolSupport
 
 struct DistriFetch: ParsableCommand {
@@ -30,19 +31,6 @@ struct DistriFetch: ParsableCommand {
       Publish.self, Keys.self, Serve.self, Trust.self, Install.self, Update.self, Remove.self, ListGenerations.self, Rollback.self,
       Pin.self, Unpin.self, GarbageCollection.self, List.self, Info.self, Search.self, Why.self, Verify.self,
     ])
-}
-
-extension RepositoryError: ExitStatusProviding {
-  /// The status with which the tool ends.
-  public var exitStatus: ExitCode {
-    switch self {
-    case .notFound, .unresolved: ExitStatus.notFound
-    case .transferFailed: ExitStatus.unavailable
-    case .tooLarge, .mismatch, .unverifiable, .untrusted, .unsigned: ExitStatus.badData
-    case .invalidURL, .signing: ExitStatus.usage
-    case .system(_, _, let errno): ExitStatus.of(errno: errno)
-    }
-  }
 }
 
 /// Prints a value as JSON, the same text for the same value.

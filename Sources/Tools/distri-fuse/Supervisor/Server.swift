@@ -24,7 +24,8 @@ struct Server: Sendable {
     try FaultGuard.install()
     ProcessCalls.raiseDescriptorLimit()
     let signals = try SignalQueue()
-    let view = try recipe.makeView(keeper: ServerKeeper(inherited: inherited, channel: channel))
+    let keeper = ServerKeeper(inherited: inherited, channel: channel)
+    let view = try recipe.makeView(keeper: keeper) { [isDetached] in ProcessCalls.log("\($0)", isDetached: isDetached) }
     try channel.send(Message(.prepared))
     channel.waitForInput()
     // The supervisor has given up, and said why.
