@@ -173,13 +173,6 @@ extension Files {
     }
   }
 
-  /// Makes all that was written to the directory's file system durable.
-  static func synchronizeAll(around directory: FilePath) throws(RepositoryError) {
-    let file = try open(directory)
-    defer { try? file.close() }
-    guard clinux_syncfs(file.rawValue) == 0 else { throw .system(operation: "sync", path: directory, Errno(rawValue: errno)) }
-  }
-
   /// Size and SHA-256 of a file.
   ///
   /// - Parameter onBytes: takes the file's bytes as they are read, in order.

@@ -70,8 +70,6 @@ public struct Publisher: Sendable {
       onPackage(package)
       return entry
     }
-    // Nobody looks again at a tree that has the right size.
-    if entries.contains(where: { $0.treeRoot != old.entry(of: $0.id)?.treeRoot }) { try Files.synchronizeAll(around: target) }
     try job.linkNewest(of: packages)
     let index = RepositoryIndex(packages: entries)
     try old.replace(by: try index.serialized())
@@ -128,7 +126,7 @@ private struct PublishJob: Sendable {
     return entry
   }
 
-  /// Whether the image's tree that the old index speaks of is there.
+  /// Whether the image's tree that the old index speaks of is there. One that a power cut took has another size.
   private func hasTree(_ known: RepositoryIndex.Package?, at path: FilePath) throws -> Bool {
     guard let image = known?.image, known?.treeRoot != nil else { return false }
     return try Files.status(of: path)?.byteCount == BlockTree.fileByteCount(of: image.byteCount)

@@ -26,7 +26,7 @@ public final class RangeCache: Sendable {
   }
 
   /// The smallest limit that is taken, in bytes: what is being read at the same time must have room.
-  public static let minimumByteLimit: UInt64 = 32 << 20
+  public static let minimumByteLimit: UInt64 = 16 << 20
   private static let indexSuffix = ".index"
   /// Of temporary files that nobody has touched for so many seconds, the writer is dead.
   private static let leftoverAge = 3600

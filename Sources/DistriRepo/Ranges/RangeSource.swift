@@ -129,8 +129,8 @@ public final class RangeSource: RemoteByteSource {
     let missing = state.withLock { state in
       blocks.filter { state.coming[$0] == nil && state.file?.mayHave($0, byteCount: byteCount) != true }
     }
-    // Whoever wants it then, and finds that it could not be brought, says so.
-    claim(missing)
+    // Rather a few large requests than many small ones. Whoever wants it then, and finds that it could not be brought, says so.
+    if missing.count * 2 >= blocks.count { claim(missing) }
   }
 
   /// Starts to bring the blocks that nobody is bringing.
