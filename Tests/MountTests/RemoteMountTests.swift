@@ -334,6 +334,23 @@ extension MountTests {
       try Mount.unmount(root)
     }
 
+    @Test func `packages that are published meanwhile are there when the view is told to look`() async throws {
+      let scene = try await RemoteScene(["a-amd64-1-1": (["bin/a": "one"], uncompressed)])
+      #expect(try await scene.mount().status == 0)
+      let root = scene.store.mountPoint
+      #expect(try await bytes(of: root.appending("bin/a")) == Array("one".utf8))
+      try await scene.store.add("a-amd64-2-2", ["bin/a": "two", "bin/b": "b"], options: uncompressed)
+      try await scene.publish()
+      try await succeed("distri-fuse", ["rescan", root.string])
+      #expect(try await bytes(of: root.appending("bin/a")) == Array("two".utf8))
+      #expect(try await bytes(of: root.appending("a-amd64-1-1/bin/a")) == Array("one".utf8))
+      // A repository that does not answer takes nothing away.
+      scene.server.turn(.gone)
+      try await succeed("distri-fuse", ["rescan", root.string])
+      #expect(try await onThread { try TreeRecord.names(in: root.appending("bin")) }.sorted() == ["a", "b"])
+      try Mount.unmount(root)
+    }
+
     @Test func `a repository that nobody trusts has to be accepted each time`() async throws {
       let scene = try await RemoteScene(["a-amd64-1-1": (["bin/a": "a"], uncompressed)])
       try FileManager.default.removeItem(atPath: scene.store.file("trust").string)

@@ -5,6 +5,17 @@ import DistriStore
 import SystemPackage
 
 extension PackageFileSystem {
+  /// Shows other remote packages than before, and looks at the store. What is in use stays until nobody uses it.
+  ///
+  /// - Parameters:
+  ///   - source: has the same cache directory; nothing changes where the view was made without remote packages.
+  ///   - time: now, in seconds since 1970.
+  /// - Throws: as ``refresh(at:)``.
+  public func follow(_ source: any RemotePackageSource, at time: Int64) throws(StoreError) {
+    supply.remote?.replace(by: source)
+    try refresh(at: time)
+  }
+
   /// A package that lies elsewhere, what is open of it, and the bytes of its image.
   struct RemoteFile {
     var package: MountedPackage

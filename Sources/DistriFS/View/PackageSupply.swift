@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import DistriStore
+import Synchronization
 
 /// Where the packages of a view come from: a store and, for what that has not, maybe others that lie elsewhere.
 struct PackageSupply: Sendable {
@@ -18,8 +19,8 @@ struct PackageSupply: Sendable {
 
   /// The same, of a store that has been looked at.
   func fingerprint(with local: StoreScan.Fingerprint) -> StoreScan.Fingerprint {
-    guard let remote else { return local }
-    return .init(count: local.count &+ remote.fingerprint.count, sum: local.sum &+ remote.fingerprint.sum)
+    guard let remote = remote?.fingerprint else { return local }
+    return .init(count: local.count &+ remote.count, sum: local.sum &+ remote.sum)
   }
 
   /// What a mounted package is elsewhere; nil for one of the store.
@@ -36,29 +37,44 @@ final class RemoteCatalog: Sendable {
     var identity: ImageIdentity
   }
 
-  let source: any RemotePackageSource
-  /// By the ``IndexBytes/checksum`` of the full name.
-  let entries: [UInt64: Entry]
-  /// Of all of them.
-  let fingerprint: StoreScan.Fingerprint
-  let indexes: IndexDirectory
-
-  init(_ source: any RemotePackageSource) {
-    self.source = source
-    indexes = IndexDirectory(in: source.cacheDirectory)
+  private struct State: Sendable {
+    var source: any RemotePackageSource
     var entries: [UInt64: Entry] = [:]
     var fingerprint = StoreScan.Fingerprint()
+  }
+
+  private let state: Mutex<State>
+  private let indexes: IndexDirectory
+
+  init(_ source: any RemotePackageSource) {
+    state = Mutex(Self.state(of: source))
+    indexes = IndexDirectory(in: source.cacheDirectory)
+  }
+
+  var source: any RemotePackageSource { state.withLock { $0.source } }
+  /// By the ``IndexBytes/checksum`` of the full name.
+  var entries: [UInt64: Entry] { state.withLock { $0.entries } }
+  /// Of all of them.
+  var fingerprint: StoreScan.Fingerprint { state.withLock { $0.fingerprint } }
+
+  /// Goes on with other packages, which use the same cache.
+  func replace(by source: any RemotePackageSource) {
+    let new = Self.state(of: source)
+    state.withLock { $0 = new }
+  }
+
+  private static func state(of source: any RemotePackageSource) -> State {
+    var state = State(source: source)
     for package in source.packages {
       let key = IndexBytes(Array(package.id.description.utf8)).checksum
       let entry = Entry(package: package, identity: ImageIdentity(package))
-      entries[key] = entry
+      state.entries[key] = entry
       var words: [UInt8] = []
       for word in [key] + entry.identity.binding { words.append(number: word) }
-      fingerprint.count &+= 1
-      fingerprint.sum &+= IndexBytes(words).checksum
+      state.fingerprint.count &+= 1
+      state.fingerprint.sum &+= IndexBytes(words).checksum
     }
-    self.entries = entries
-    self.fingerprint = fingerprint
+    return state
   }
 
   /// The index of a package that was touched before; nil when it is not here.

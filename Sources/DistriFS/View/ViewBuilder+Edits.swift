@@ -68,40 +68,37 @@ extension ViewBuilder {
     package.set(MountedPackage.Summary(index, claims: claims))
   }
 
-  /// The same where only the paths of files are known, in the order of the paths.
+  /// The same where only the paths of files are known.
   private mutating func collect(
     _ paths: [String], of package: MountedPackage, _ sources: [ExchangeSource], _ numbering: inout Numbering
   ) {
     var claims: [UInt8] = []
-    // By the path in the package; what lies in an exchange directory is no other one.
-    var directories: [[UInt8]: (number: UInt32, path: [UInt8])] = [:]
-    let names = Dictionary(sources.map { ($0.source.bytes, $0.name.bytes) }, uniquingKeysWith: { first, _ in first })
-    for text in Set(paths).sorted() {
-      guard let path = try? TreePath(parsing: text), path.components.count <= Self.maximumDepth else { continue }
-      var place: [UInt8] = []
-      var directory: (number: UInt32, path: [UInt8])?
-      for (position, component) in path.components.enumerated() {
-        if position > 0 { place.append(UInt8(ascii: "/")) }
-        place += component.bytes
-        let isLast = position == path.components.count - 1
-        if let known = directories[place], !isLast {
-          directory = known
-        } else if let parent = directory {
-          let way = parent.path + [UInt8(ascii: "/")] + component.bytes
-          let kind = isLast ? ExchangeDirectory.Kind.link : .directory
-          let number = claim(
-            component.bytes, kind: kind, by: package, in: parent.number, path: isLast ? [] : way, source: isLast ? [] : place, &claims,
-            &numbering)
-          if !isLast {
-            directory = (number, way)
-            directories[place] = directory
-          }
-        } else if let name = names[place], !isLast {
-          let number = claim(name, kind: .directory, by: package, in: NodeCodec.rootDirectory, path: [], &claims, &numbering)
-          directory = (number, name)
-          directories[place] = directory
+    let names = Dictionary(sources.map { ($0.source, $0.name) }, uniquingKeysWith: { first, _ in first })
+    // The directories of the path before: sorted, the next one shares most of them.
+    var place: [(name: EntryName, number: UInt32?, path: [UInt8])] = []
+    var last = ""
+    for text in paths.sorted(by: { $0.utf8.lexicographicallyPrecedes($1.utf8) }) where text != last {
+      last = text
+      guard let path = try? TreePath(parsing: text), path.bytes.elementsEqual(text.utf8), let name = path.name,
+        case let directories = path.components.dropLast(), directories.count < Self.maximumDepth
+      else { continue }
+      place.removeLast(place.count - zip(place, directories).prefix { $0.name == $1 }.count)
+      for component in directories.dropFirst(place.count) {
+        let source = TreePath(components: place.map(\.name) + [component])
+        let parent = place.last
+        if let number = parent?.number, let way = parent?.path {
+          let inside = way + [UInt8(ascii: "/")] + component.bytes
+          let own = claim(
+            component.bytes, kind: .directory, by: package, in: number, path: inside, source: source.bytes, &claims, &numbering)
+          place.append((component, own, inside))
+        } else if let top = names[source]?.bytes {
+          let own = claim(top, kind: .directory, by: package, in: NodeCodec.rootDirectory, path: [], &claims, &numbering)
+          place.append((component, own, top))
+        } else {
+          place.append((component, nil, []))
         }
       }
+      if let number = place.last?.number { _ = claim(name.bytes, kind: .link, by: package, in: number, path: [], &claims, &numbering) }
     }
     package.set(MountedPackage.Summary(fileCount: paths.count, claims: claims, modificationTime: package.modificationTime))
   }

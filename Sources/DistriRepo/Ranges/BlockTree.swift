@@ -36,7 +36,7 @@ public struct BlockTree: Sendable, Hashable {
   /// Reads a tree's file, which anybody may have made, for a file of which size and root are known.
   ///
   /// - Throws: ``RepositoryError/untrusted(file:_:)`` naming `file` for what is not exactly this tree.
-  init(_ bytes: [UInt8], byteCount: UInt64, root: [UInt8], file: String) throws(RepositoryError) {
+  public init(_ bytes: [UInt8], byteCount: UInt64, root: [UInt8], file: String) throws(RepositoryError) {
     guard UInt64(bytes.count) == Self.fileByteCount(of: byteCount), bytes.starts(with: Self.header(byteCount)) else {
       throw .untrusted(file: file, .malformed(place: "header", reason: "not the tree of a file of \(byteCount) bytes"))
     }
@@ -47,7 +47,7 @@ public struct BlockTree: Sendable, Hashable {
   }
 
   /// The content of `<file>.tree`.
-  var serialized: [UInt8] { Self.header(byteCount) + hashes }
+  public var serialized: [UInt8] { Self.header(byteCount) + hashes }
 
   /// How many blocks the file has.
   var blockCount: Int { Self.blockCount(of: byteCount) }
@@ -59,7 +59,7 @@ public struct BlockTree: Sendable, Hashable {
   }
 
   /// Whether these bytes are the file's block.
-  func proves(_ bytes: ArraySlice<UInt8>, of block: Int) -> Bool {
+  public func proves(_ bytes: ArraySlice<UInt8>, of block: Int) -> Bool {
     guard block >= 0, block < blockCount, UInt64(bytes.count) == range(of: block).byteCount else { return false }
     return Digester.hash(Self.leafPrefix, bytes).elementsEqual(hash(block))
   }
@@ -113,14 +113,17 @@ public struct BlockTree: Sendable, Hashable {
   }
 
   /// Makes the tree of a file that comes in pieces.
-  struct Builder {
+  public struct Builder: Sendable {
     private var digester = Digester(BlockTree.leafPrefix)
     private var filled = 0
     private var byteCount: UInt64 = 0
     private var hashes: [UInt8] = []
 
+    /// Begins.
+    public init() {}
+
     /// Takes the next bytes of the file.
-    mutating func update(_ bytes: [UInt8]) {
+    public mutating func update(_ bytes: [UInt8]) {
       var rest = bytes[...]
       while !rest.isEmpty {
         let piece = rest.prefix(Int(BlockTree.blockByteCount) - filled)
@@ -139,7 +142,7 @@ public struct BlockTree: Sendable, Hashable {
     }
 
     /// The tree of all that came.
-    consuming func finish() -> BlockTree {
+    public consuming func finish() -> BlockTree {
       if filled > 0 { endBlock() }
       return BlockTree(byteCount: byteCount, hashes: hashes)
     }

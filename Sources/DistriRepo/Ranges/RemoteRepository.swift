@@ -20,10 +20,15 @@ public final class RemoteRepository: RemotePackageSource {
   private let section: LocalStore.Section
   private let cache: RangeCache
   private let link: RangeLink
-  private let sources = Mutex<[[UInt8]: WeakSource]>([:])
+  private let images: Images
 
-  private struct WeakSource {
-    weak var source: RangeSource?
+  /// The images that somebody uses, by their trees' roots.
+  private final class Images: Sendable {
+    struct Use {
+      weak var source: RangeSource?
+    }
+
+    let inUse = Mutex<[[UInt8]: Use]>([:])
   }
 
   /// Of the image of a package, in bytes: its tree is held in memory, 32 bytes for each 64 KiB.
@@ -34,15 +39,27 @@ public final class RemoteRepository: RemotePackageSource {
   /// - Parameters:
   ///   - root: the URL or path that the sections lie below.
   ///   - transport: what brings parts; it says how long a server may take.
-  public init(
+  public convenience init(
     at root: String, section: LocalStore.Section = .packages, index: RepositoryIndex, cache: RangeCache, transport: any Transport
   ) {
     var root = root
     while root.utf8.count > 1, root.hasSuffix("/") { root.removeLast() }
+    self.init(root, section, index, cache, RangeLink(transport: transport), Images())
+  }
+
+  /// The same repository with a newer index, which must have been verified.
+  public func updated(to index: RepositoryIndex) -> RemoteRepository {
+    RemoteRepository(root, section, index, cache, link, images)
+  }
+
+  private init(
+    _ root: String, _ section: LocalStore.Section, _ index: RepositoryIndex, _ cache: RangeCache, _ link: RangeLink, _ images: Images
+  ) {
     self.root = root
     self.section = section
     self.cache = cache
-    link = RangeLink(transport: transport)
+    self.link = link
+    self.images = images
     packages = index.packages.compactMap { entry in
       guard let image = entry.image, let digest = entry.treeRoot, image.byteCount <= Self.maximumImageByteCount else { return nil }
       return RemotePackage(
@@ -55,12 +72,12 @@ public final class RemoteRepository: RemotePackageSource {
 
   /// The bytes of a package's image.
   public func image(of package: RemotePackage) -> any RemoteByteSource {
-    sources.withLock { sources in
-      if let source = sources[package.digest]?.source { return source }
+    images.inUse.withLock { inUse in
+      if let source = inUse[package.digest]?.source { return source }
       let source = RangeSource(
         url: Repository.url(of: package.id.imageFileName, in: section, below: root), byteCount: package.byteCount,
         root: package.digest, cache: cache, link: link)
-      sources[package.digest] = WeakSource(source: source)
+      inUse[package.digest] = Images.Use(source: source)
       return source
     }
   }

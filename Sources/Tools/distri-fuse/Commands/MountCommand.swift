@@ -19,8 +19,8 @@ struct MountCommand: ParsableCommand {
         distri-fuse mount /roimg /ro
         distri-fuse mount --section debug /roimg /ro-dbg
 
-      With --remote, all packages of a repository are there without being installed. What is read of them is fetched in blocks of 64 KiB, each
-      proven by the signed index, and kept for the next time.
+      With --remote, all packages of a repository are there without being installed. What is read is fetched in blocks of 64 KiB,
+      each proven by the signed index, and kept for the next time.
 
         distri-fuse mount --remote https://repo.example.org/distri /ro
         distri-fuse mount --remote https://repo.example.org/distri --section debug /ro-dbg

@@ -26,15 +26,16 @@ struct Recipe: Sendable {
   /// The view, with the files that the process before has left to the keeper.
   ///
   /// - Parameter report: is told what is wrong with packages of a repository when it is met.
-  func makeView(keeper: any DescriptorKeeper, report: @escaping @Sendable (StoreError) -> Void) throws -> PackageFileSystem {
+  func makeView(keeper: any DescriptorKeeper, report: @escaping @Sendable (StoreError) -> Void) throws -> ServedView {
     let repository = try remote?.open(section, keeper)
     if let repository, case let unproven = repository.unprovenPackages, let first = unproven.first {
       report(.unavailable("\(first)", reason: "not shown, nor \(unproven.count - 1) others: nothing in the index proves a part of them"))
     }
     let local = try LocalStore(path: try store ?? viewDirectory(), section: section)
-    return try PackageFileSystem(
+    let view = try PackageFileSystem(
       store: local, only: packages, sources: Self.sources(named: exchange), showsDevices: showsDevices, keeper: keeper,
       remote: repository, report: report)
+    return ServedView(fileSystem: view, recipe: self, repository: repository, keeper: keeper, report: report)
   }
 
   /// A store without packages, in which the view of a repository is kept.

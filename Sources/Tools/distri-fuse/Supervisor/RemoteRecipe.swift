@@ -29,20 +29,36 @@ struct RemoteRecipe: Sendable, Equatable {
   ///
   /// - Throws: what is wrong with the repository or the cache.
   func open(_ section: LocalStore.Section, _ keeper: any DescriptorKeeper) throws -> RemoteRepository {
+    let transport = try StandardTransport(options: Self.transportOptions)
+    let cache = try RangeCache(path: cache, byteLimit: cacheLimit)
+    let index = try inheritedIndex(keeper) ?? fetchIndex(section, transport)
+    keep(index, keeper)
+    return RemoteRepository(at: root, section: section, index: index, cache: cache, transport: transport)
+  }
+
+  /// The packages that the repository has now.
+  ///
+  /// - Throws: what is wrong with the repository.
+  func update(_ repository: RemoteRepository, _ section: LocalStore.Section, _ keeper: any DescriptorKeeper) throws -> RemoteRepository {
+    let index = try fetchIndex(section, try StandardTransport(options: Self.transportOptions))
+    keep(index, keeper)
+    return repository.updated(to: index)
+  }
+
+  private func keep(_ index: RepositoryIndex, _ keeper: any DescriptorKeeper) {
+    guard let file = try? MappedFile.anonymousFile(index.serialized()) else { return }
+    keeper.keep(file, as: Self.keeperName)
+    try? file.close()
+  }
+
+  private static var transportOptions: CurlTransport.Options {
     var options = CurlTransport.Options()
     options.usesProxyOfEnvironment = true
     // Somebody waits in a system call.
     options.connectTimeLimit = .seconds(10)
     options.slownessTimeLimit = .seconds(10)
     options.maximumAttempts = 3
-    let transport = try StandardTransport(options: options)
-    let cache = try RangeCache(path: cache, byteLimit: cacheLimit)
-    let index = try inheritedIndex(keeper) ?? fetchIndex(section, transport)
-    if let file = try? MappedFile.anonymousFile(index.serialized()) {
-      keeper.keep(file, as: Self.keeperName)
-      try? file.close()
-    }
-    return RemoteRepository(at: root, section: section, index: index, cache: cache, transport: transport)
+    return options
   }
 
   private func inheritedIndex(_ keeper: any DescriptorKeeper) throws -> RepositoryIndex? {

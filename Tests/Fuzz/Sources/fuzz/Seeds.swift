@@ -21,6 +21,12 @@ func writeSeeds(of target: String, to folder: String) throws {
       id: try PackageID(parsing: "a-amd64-1-1"), wellKnownPaths: ["bin/a"],
       image: .init(byteCount: 1, sha256: Array(repeating: 0, count: 32)))
     try write(try RepositoryIndex(packages: [package]).serialized(), folder + "/index")
+  case "tree":
+    for count in [1, 65_536, 200_000] {
+      var builder = BlockTree.Builder()
+      builder.update(Array(repeating: 7, count: count))
+      try write(builder.finish().serialized, folder + "/\(count)")
+    }
   case "generation":
     var selection = Generation.Selection()
     selection.wants = [try PackageQuery(parsing: "nano")]
