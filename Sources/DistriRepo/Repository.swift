@@ -190,7 +190,7 @@ public struct Repository: PackageCatalog, PackageFetcher {
   }
 
   /// File names of packages are printable ASCII, but `%`, `#` and `?` mean something in a URL, though nothing in a path.
-  private static func url(of file: String, in section: LocalStore.Section, below root: String) -> String {
+  static func url(of file: String, in section: LocalStore.Section, below root: String) -> String {
     let isURL = root.isHTTP || root.hasScheme("file://")
     return "\(root)/\(section.rawValue)/\(isURL ? file.percentEncoded : file)"
   }

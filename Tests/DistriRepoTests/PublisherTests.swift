@@ -21,8 +21,8 @@ import Testing
     ])
     #expect(
       try names(in: scene.repository.appending("pkg")) == [
-        "a-amd64-1.0-10.meta.textproto", "a-amd64-1.0-10.squashfs", "a-amd64-2.0-9.meta.textproto", "a-amd64-2.0-9.squashfs",
-        "a-amd64.meta.textproto", "meta.binaryproto",
+        "a-amd64-1.0-10.meta.textproto", "a-amd64-1.0-10.squashfs", "a-amd64-1.0-10.squashfs.tree", "a-amd64-2.0-9.meta.textproto",
+        "a-amd64-2.0-9.squashfs", "a-amd64-2.0-9.squashfs.tree", "a-amd64.meta.textproto", "meta.binaryproto",
       ])
     let link = scene.repository.appending("pkg/a-amd64.meta.textproto").string
     #expect(try FileManager.default.destinationOfSymbolicLink(atPath: link) == "a-amd64-1.0-10.meta.textproto")

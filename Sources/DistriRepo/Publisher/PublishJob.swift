@@ -14,24 +14,53 @@ struct PublishJob: Sendable {
 
   func publish(_ package: PackageID) throws -> RepositoryIndex.Package {
     let known = old.entry(of: package)
-    let image = try place(package.imageFileName, known: known?.image)
-    var entry = RepositoryIndex.Package(id: package, image: image.digest)
-    if let known, image.isKnown {
-      entry.wellKnownPaths = known.wellKnownPaths
-    } else if section != .sources {
-      entry.wellKnownPaths = try WellKnownPaths.of(try PackageImage(path: target.appending(package.imageFileName)))
+    let path = target.appending(package.imageFileName)
+    let treePath = FilePath(path.string + BlockTree.fileSuffix)
+    let isKnown = try place(package.imageFileName, known: try hasTree(known, at: treePath) ? known?.image : nil)
+    var entry = RepositoryIndex.Package(id: package)
+    if let known, isKnown {
+      entry = known
+      entry.metadata = nil
+    } else {
+      var tree = BlockTree.Builder()
+      entry.image = try Files.digest(of: path) { tree.update($0) }
+      let made = tree.finish()
+      try Files.replaceCarelessly(treePath, by: made.serialized)
+      entry.treeRoot = made.root
+      let image = try PackageImage(path: path)
+      entry.imageTime = image.creationTime
+      if section != .sources { entry.wellKnownPaths = try WellKnownPaths.of(image) }
     }
-    try addShortcuts(to: &entry, image.isKnown ? known : nil)
-    if try Files.status(of: source.appending(package.metadataFileName)) != nil {
-      entry.metadata = try place(package.metadataFileName, known: known?.metadata).digest
-    }
+    try addShortcuts(to: &entry, isKnown ? known : nil)
+    try addMetadata(to: &entry, known)
     return entry
   }
 
-  /// Puts a file of the store into the repository and hashes it, unless the old index has it as it is.
-  private func place(
-    _ name: String, known: RepositoryIndex.FileDigest?
-  ) throws -> (digest: RepositoryIndex.FileDigest, isKnown: Bool) {
+  /// Whether the image's tree that the old index speaks of is there. One that a power cut took has another size.
+  private func hasTree(_ known: RepositoryIndex.Package?, at path: FilePath) throws -> Bool {
+    guard let image = known?.image, known?.treeRoot != nil else { return false }
+    return try Files.status(of: path)?.byteCount == BlockTree.fileByteCount(of: image.byteCount)
+  }
+
+  private func addMetadata(to entry: inout RepositoryIndex.Package, _ known: RepositoryIndex.Package?) throws {
+    let name = entry.id.metadataFileName
+    guard try Files.status(of: source.appending(name)) != nil else { return }
+    if let known, try place(name, known: known.metadata) {
+      (entry.metadata, entry.summary) = (known.metadata, known.summary)
+      return
+    }
+    let path = target.appending(name)
+    let bytes = try Files.contents(of: path, limit: PackageMetadata.maximumByteCount)
+    var digester = Digester()
+    digester.update(bytes)
+    entry.metadata = .init(byteCount: UInt64(bytes.count), sha256: digester.finish())
+    entry.summary = try PackageMetadata(textproto: bytes, subject: path.string).summary
+  }
+
+  /// Puts a file of the store into the repository.
+  ///
+  /// - Returns: whether the old index has it as it is; else it is to be hashed.
+  private func place(_ name: String, known: RepositoryIndex.FileDigest?) throws -> Bool {
     try Task.checkCancellation()
     let (from, to) = (source.appending(name), target.appending(name))
     guard let wanted = try Files.status(of: from) else {
@@ -40,9 +69,9 @@ struct PublishJob: Sendable {
     guard wanted.isRegular else { throw RepositoryError.system(operation: "publish", path: from, .notSupported) }
     let present = try Files.status(of: to)
     let isPresent = present.map { $0.isSameFile(as: wanted) || $0.isLikelyCopy(of: wanted) } ?? false
-    if isPresent, let known, known.byteCount == wanted.byteCount, old.isNewer(than: wanted) { return (known, true) }
+    if isPresent, let known, known.byteCount == wanted.byteCount, old.isNewer(than: wanted) { return true }
     if !isPresent { try Files.linkOrCopy(from, to: to, modified: wanted.modificationTime) }
-    return (try Files.digest(of: to), false)
+    return false
   }
 
   /// Puts files beside a large image that make its transfer shorter: its blocks' hashes, and the image compressed.
@@ -105,13 +134,14 @@ struct PublishedIndex: Sendable {
   var fileNames: [String] {
     var digester = Digester()
     digester.update(bytes ?? [])
-    return ["\(digester.finish().hexadecimal).\(Repository.indexFileName)"]
-      + entries.values.flatMap { package in
-        package.companions.map(\.name)
-          + [(package.id.imageFileName, package.image), (package.id.metadataFileName, package.metadata)].flatMap { name, digest in
-            digest.map { [name, "\($0.sha256.hexadecimal).\(name)"] } ?? []
-          }
+    var names = ["\(digester.finish().hexadecimal).\(Repository.indexFileName)"]
+    for package in entries.values {
+      names += package.companions.map(\.name) + [package.id.imageFileName + BlockTree.fileSuffix]
+      for (name, digest) in [(package.id.imageFileName, package.image), (package.id.metadataFileName, package.metadata)] {
+        if let digest { names += [name, "\(digest.sha256.hexadecimal).\(name)"] }
       }
+    }
+    return names
   }
 
   /// A file that changed after the index was written is not what the index says.

@@ -5,6 +5,7 @@ import ArgumentParser
 import DistriRepo
 import DistriStore
 import FoundationEssentials
+import RepositorySupport
 import Synchronization
 import SystemPackage
 import ToolSupport

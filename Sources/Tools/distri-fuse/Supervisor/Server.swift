@@ -24,7 +24,8 @@ struct Server: Sendable {
     try FaultGuard.install()
     ProcessCalls.raiseDescriptorLimit()
     let signals = try SignalQueue()
-    let view = try recipe.makeView(keeper: ServerKeeper(inherited: inherited, channel: channel))
+    let keeper = ServerKeeper(inherited: inherited, channel: channel)
+    let view = try recipe.makeView(keeper: keeper) { [isDetached] in ProcessCalls.log("\($0)", isDetached: isDetached) }
     try channel.send(Message(.prepared))
     channel.waitForInput()
     // The supervisor has given up, and said why.
@@ -35,9 +36,9 @@ struct Server: Sendable {
     watch(signals, view, connection)
   }
 
-  private func serve(_ view: PackageFileSystem, _ connection: Connection, _ isTakingOver: Bool) {
+  private func serve(_ view: ServedView, _ connection: Connection, _ isTakingOver: Bool) {
     do {
-      try DistriFS.serve(view, on: connection, takingOver: isTakingOver, record: record) {
+      try DistriFS.serve(view.fileSystem, on: connection, takingOver: isTakingOver, record: record) {
         if isDetached { ProcessCalls.detach([.standardError]) }
         try? channel.send(Message(.serving))
         // In the background: nobody waits for that.
@@ -50,7 +51,7 @@ struct Server: Sendable {
   }
 
   /// Signals and the supervisor's wishes, on the first thread.
-  private func watch(_ signals: SignalQueue, _ view: PackageFileSystem, _ connection: Connection) -> Never {
+  private func watch(_ signals: SignalQueue, _ view: ServedView, _ connection: Connection) -> Never {
     var hasSupervisor = true
     let supervisor = getppid()
     while true {
@@ -64,7 +65,7 @@ struct Server: Sendable {
           let message = try channel.receive(waiting: false)
           if message == nil { hasSupervisor = false }
           if message?.kind == .rescan {
-            Self.rescan(view)
+            view.rescan()
             try channel.send(Message(.rescanned))
           }
         } catch .resourceTemporarilyUnavailable {
@@ -74,7 +75,7 @@ struct Server: Sendable {
       }
       while let signal = signals.next() {
         switch signal {
-        case SIGUSR1: Self.rescan(view)
+        case SIGUSR1: view.rescan()
         case SIGCHLD: break
         case _ where hasSupervisor: kill(supervisor, SIGTERM)
         default:
@@ -84,8 +85,6 @@ struct Server: Sendable {
       }
     }
   }
-
-  private static func rescan(_ view: PackageFileSystem) { try? view.refresh(at: Int64(time(nil))) }
 
   // MARK: The message that starts it
 

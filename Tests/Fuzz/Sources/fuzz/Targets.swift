@@ -60,6 +60,10 @@ let targets: [String: Target] = [
     }
     return 0
   },
+  "tree": { data, size in
+    readTree(bytes(data, size))
+    return 0
+  },
   "definition": { data, size in
     rewriteDefinition(bytes(data, size))
     return 0

@@ -4,6 +4,7 @@
 import CSupervisor
 import Glibc
 import SystemPackage
+import ToolSupport
 
 /// Processes, signals and descriptors, for programs of one thread.
 enum ProcessCalls {
@@ -81,6 +82,11 @@ enum ProcessCalls {
     guard let null = try? FileDescriptor.open("/dev/null", .readWrite) else { return }
     for descriptor in descriptors { _ = try? null.duplicate(as: descriptor) }
     if null.rawValue > 2 { try? null.close() }
+  }
+
+  /// Says something that somebody should know later: to the system's log, or on standard error where that is not let go of.
+  static func log(_ line: String, isDetached: Bool) {
+    if isDetached { csupervisor_log(line) } else { Terminal.standardError.write("distri-fuse: \(line)\n") }
   }
 
   /// Keeps this program in memory.
