@@ -45,7 +45,8 @@ struct PublishJob: Sendable {
   private func addMetadata(to entry: inout RepositoryIndex.Package, _ known: RepositoryIndex.Package?) throws {
     let name = entry.id.metadataFileName
     guard try Files.status(of: source.appending(name)) != nil else { return }
-    if let known, try place(name, known: known.metadata) {
+    let isKnown = try place(name, known: known?.metadata)
+    if isKnown, let known {
       (entry.metadata, entry.summary) = (known.metadata, known.summary)
       return
     }
