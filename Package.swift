@@ -89,7 +89,8 @@ let package = Package(
     .executableTarget(
       name: "distri-fuse",
       dependencies: [
-        "DistriStore", "DistriFS", "DistriBuild", "DistriRepo", "CSupervisor", "RepositorySupport", "ToolSupport", arguments, system,
+        "DistriStore", "DistriFS", "DistriBuild", "DistriRepo", "CSupervisor", "RepositorySupport", "ToolSupport", arguments,
+        system,
         logging,
       ],
       path: "Sources/Tools/distri-fuse", exclude: ["CSupervisor"], swiftSettings: tool),

@@ -21,7 +21,9 @@ private final class DistantImage: RemoteByteSource {
     byteCount = UInt64(bytes.count)
   }
 
-  private func pages(_ range: Range<UInt64>) -> Set<UInt64> { range.isEmpty ? [] : Set(range.lowerBound / 4096...(range.upperBound - 1) / 4096) }
+  private func pages(_ range: Range<UInt64>) -> Set<UInt64> {
+    range.isEmpty ? [] : Set(range.lowerBound / 4096...(range.upperBound - 1) / 4096)
+  }
 
   var fetchedByteCount: Int { here.withLock { $0.count * 4096 } }
 
@@ -100,7 +102,8 @@ private struct DistantPackages: RemotePackageSource {
     try packages.add(
       "a-amd64-1-1", image,
       paths: [
-        "bin/a", "bin/a", "bin/../x", "bin/./y", "/bin/z", "bin//w", "bin/\0", "bin", "out", "", "etc/passwd", "out/lib/sub/b", "out/lib/sub",
+        "bin/a", "bin/a", "bin/../x", "bin/./y", "/bin/z", "bin//w", "bin/\0", "bin", "out", "", "etc/passwd", "out/lib/sub/b",
+        "out/lib/sub",
         "out/lib/" + deep, "bin/" + String(repeating: "n", count: 300), "out/share/doc/a/README", "lib/wrong",
       ])
     let fileSystem = try PackageFileSystem(store: store.local, remote: packages)
@@ -161,7 +164,8 @@ private struct DistantPackages: RemotePackageSource {
     try packages.add("a-amd64-1-1", noise, paths: ["bin/a"])
     try packages.add("b-amd64-1-1", image, paths: ["bin/b"])
     let said = Mutex<[String]>([])
-    let fileSystem = try PackageFileSystem(store: store.local, remote: packages) { error in said.withLock { $0.append("\(error)") } }
+    let fileSystem = try PackageFileSystem(store: store.local, remote: packages) { error in said.withLock { $0.append("\(error)") }
+    }
     await #expect(throws: (any Error).self) { try await bytes(of: "a-amd64-1-1/bin/a", in: fileSystem) }
     #expect(try await bytes(of: "b-amd64-1-1/bin/b", in: fileSystem) == Array("b".utf8))
     #expect(fileSystem.problems.map(\.subject) == ["a-amd64-1-1"])

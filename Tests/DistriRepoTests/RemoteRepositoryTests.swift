@@ -59,7 +59,9 @@ extension RemoteByteSource {
     return bytes
   }
 
-  fileprivate func fetch(_ range: Range<Int>) async throws { try await fetch([UInt64(range.lowerBound)..<UInt64(range.upperBound)]) }
+  fileprivate func fetch(_ range: Range<Int>) async throws {
+    try await fetch([UInt64(range.lowerBound)..<UInt64(range.upperBound)])
+  }
 }
 
 private let block = 65_536

@@ -86,11 +86,15 @@ extension MountTests {
       try SampleTree.make(at: sample)
       var packages: [String: (files: [String: String], options: [String])] = [:]
       let options = [
-        "plain": uncompressed, "gzip": ["-comp", "gzip"], "zstd": ["-comp", "zstd", "-b", "128K"], "lz4": ["-comp", "lz4", "-no-fragments"],
+        "plain": uncompressed, "gzip": ["-comp", "gzip"], "zstd": ["-comp", "zstd", "-b", "128K"],
+        "lz4": ["-comp", "lz4", "-no-fragments"],
       ]
       for (name, options) in options {
         packages["\(name)-amd64-1-1"] = (
-          ["bin/\(name)": "#!/bin/sh\n", "out/lib/\(name)/big": text(700_000, name), "out/share/\(name)/small": name, "out/lib/link": "->x"],
+          [
+            "bin/\(name)": "#!/bin/sh\n", "out/lib/\(name)/big": text(700_000, name), "out/share/\(name)/small": name,
+            "out/lib/link": "->x",
+          ],
           options
         )
       }
@@ -374,13 +378,17 @@ extension MountTests {
       for section in ["debug", "src"] {
         let folder = scene.store.path.appending(section)
         try FileManager.default.createDirectory(atPath: folder.string, withIntermediateDirectories: true)
-        try await scene.store.makeImage("\(section)-a", ["debug/.build-id/ab/cd.debug": "symbols", "a.c": "source"], options: uncompressed)
+        try await scene.store.makeImage(
+          "\(section)-a", ["debug/.build-id/ab/cd.debug": "symbols", "a.c": "source"], options: uncompressed)
         #expect(rename(scene.store.file("\(section)-a.image").string, folder.appending("a-amd64-1-1.squashfs").string) == 0)
       }
       try await scene.publish()
       for (section, path) in [("debug", "debug/.build-id/ab/cd.debug"), ("src", "a-amd64-1-1/a.c")] {
         let outcome = try await ToolProcess.run(
-          helper, [scene.server.root, point.string, "-o", "rw,nofail,cache_size=64M,section=\(section),cache=\(scene.store.file("cache"))"],
+          helper,
+          [
+            scene.server.root, point.string, "-o", "rw,nofail,cache_size=64M,section=\(section),cache=\(scene.store.file("cache"))",
+          ],
           environment: ["DISTRITRUST": scene.store.file("trust").string])
         #expect(outcome.status == 0, "\(outcome.errors)")
         #expect(try MountTable.current().entry(at: Mount.canonical(point))?.source == scene.server.root)

@@ -56,7 +56,8 @@ extension PackageFileSystem {
       failure = error
     }
     switch failure {
-    case .unavailable: throw .notReady { [supply] in try await package.noting(in: supply) { try await opened.fetchImage(from: source) } }
+    case .unavailable:
+      throw .notReady { [supply] in try await package.noting(in: supply) { try await opened.fetchImage(from: source) } }
     case .system(_, _, .resourceTemporarilyUnavailable):
       let ranges = wanted
       throw .notReady { [supply] in try await package.noting(in: supply) { try await source.fetch(ranges) } }

@@ -125,7 +125,9 @@ struct Update {
   private func result(
     after before: View, _ difference: Difference, _ scan: StoreScan, _ numbering: inout Numbering, _ time: Int64?
   ) -> Result {
-    if difference.isEmpty { return Result(view: dropUnused(before), changes: [], fingerprint: supply.fingerprint(with: scan.fingerprint)) }
+    if difference.isEmpty {
+      return Result(view: dropUnused(before), changes: [], fingerprint: supply.fingerprint(with: scan.fingerprint))
+    }
     let (gone, added) = (difference.gone, difference.added)
     let built = ViewBuilder.apply(
       removing: gone, hiding: difference.hidden, adding: added, to: before, sources: sources, at: time, &numbering)
@@ -144,7 +146,8 @@ struct Update {
       file: before.file, changed: before.changed.merging(built.changed) { $1 }, slots: slots, unions: unions,
       nextPackage: numbering.nextPackage, nextDirectory: numbering.nextDirectory)
     return Result(
-      view: dropUnused(view), changes: built.changes + before.unions.changes(to: unions), fingerprint: supply.fingerprint(with: scan.fingerprint))
+      view: dropUnused(view), changes: built.changes + before.unions.changes(to: unions),
+      fingerprint: supply.fingerprint(with: scan.fingerprint))
   }
 
   /// Without packages that have gone and that nobody uses any more.

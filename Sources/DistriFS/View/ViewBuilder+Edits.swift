@@ -98,7 +98,9 @@ extension ViewBuilder {
           place.append((component, nil, []))
         }
       }
-      if let number = place.last?.number { _ = claim(name.bytes, kind: .link, by: package, in: number, path: [], &claims, &numbering) }
+      if let number = place.last?.number {
+        _ = claim(name.bytes, kind: .link, by: package, in: number, path: [], &claims, &numbering)
+      }
     }
     package.set(MountedPackage.Summary(fileCount: paths.count, claims: claims, modificationTime: package.modificationTime))
   }

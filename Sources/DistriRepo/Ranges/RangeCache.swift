@@ -63,22 +63,26 @@ public final class RangeCache: Sendable {
       guard let known = usage.byteCount else { return true }
       return usage.writtenByteCount > byteLimit / 32 || known + usage.writtenByteCount > byteLimit
     }
-    if isToLook { try trim(leaving: count) }
+    // A bit more than is needed, so that not every write has to do this.
+    if isToLook { try trim(leaving: count) { $0 + count > byteLimit ? byteLimit / 10 * 9 - min(count, byteLimit / 2) : $0 } }
   }
 
-  /// Empties images until all that is left takes at most the limit, less what is about to be written.
-  func trim(leaving room: UInt64 = 0) throws(RepositoryError) {
-    var items = try items()
+  /// Is called when the disk is full, by whoever: gives half of what there is back.
+  ///
+  /// - Throws: ``RepositoryError/system(operation:path:_:)``.
+  func giveWay() throws(RepositoryError) { try trim(leaving: 0) { $0 / 2 } }
+
+  /// Empties images until what is left takes no more than the goal, which is made of what all take.
+  private func trim(leaving room: UInt64, to goal: (UInt64) -> UInt64) throws(RepositoryError) {
+    let items = try items()
     var total = items.values.reduce(0) { $0 + $1.byteCount }
-    if total + room > byteLimit {
-      // A bit more, so that not every write has to do this.
-      let goal = byteLimit / 10 * 9 - min(room, byteLimit / 2)
+    let goal = goal(total)
+    if total > goal {
       for (name, item) in items.sorted(by: { $0.value.lastUse < $1.value.lastUse }) where total > goal {
         for file in [file(of: name), treeFile(of: name)] { Files.empty(file) }
         // This one is mapped by who uses it.
         try? Files.remove(indexes.appending(name + Self.indexSuffix))
         total -= item.byteCount
-        items[name] = nil
       }
     }
     usage.withLock { usage in

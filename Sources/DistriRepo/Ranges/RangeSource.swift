@@ -32,6 +32,8 @@ public final class RangeSource: RemoteByteSource {
 
   /// The most blocks that one request brings.
   private static let maximumRunLength = 32
+  /// The most requests at the same time for what is wanted at once.
+  private static let maximumRequestCount = 8
   /// The most blocks that are brought because somebody may want them.
   private static let maximumExpectedCount = 32
   /// How many seconds lie at least between two notes that the file is used.
@@ -162,23 +164,25 @@ public final class RangeSource: RemoteByteSource {
   private func bring(_ blocks: [Int]) async throws {
     // Blocks can come before the tree, but are not believed before it is here.
     let tree = comingTree()
-    let file = try cacheFile()
-    let missing = try blocks.filter { try !isHere([$0]) }
+    var runs = Self.runs(of: try blocks.filter { try !isHere([$0]) })[...]
     var failure: (any Error)?
-    await withTaskGroup(of: Result<(Range<Int>, [UInt8]), any Error>.self) { group in
-      for run in Self.runs(of: missing) {
+    await withTaskGroup(of: Result<Void, any Error>.self) { group in
+      func startNext() {
+        guard let run = runs.popFirst() else { return }
         group.addTask { [self] in
-          do { return .success((run, try await bytes(of: run))) } catch { return .failure(error) }
+          do {
+            let bytes = try await bytes(of: run)
+            return .success(try keep(bytes, of: run, try await tree.value))
+          } catch {
+            return .failure(error)
+          }
         }
       }
+      for _ in 0..<Self.maximumRequestCount { startNext() }
       for await result in group {
-        do {
-          let (run, bytes) = try result.get()
-          try keep(bytes, of: run, try await tree.value, in: file)
-        } catch {
-          // The others may be right, and wanted.
-          failure = failure ?? error
-        }
+        // The others may be right, and wanted.
+        if case .failure(let error) = result { failure = failure ?? error }
+        startNext()
       }
     }
     _ = try await tree.value
@@ -212,10 +216,10 @@ public final class RangeSource: RemoteByteSource {
   }
 
   /// Proves blocks and writes them to the cache; those that are wrong are left out.
-  private func keep(_ bytes: [UInt8], of run: Range<Int>, _ tree: BlockTree, in file: CacheFile) throws {
+  private func keep(_ bytes: [UInt8], of run: Range<Int>, _ tree: BlockTree) throws {
     var wrong: Int?
     try cache.makeRoom(for: UInt64(bytes.count))
-    var buffer: [UInt8] = []
+    let file = try cacheFile()
     for block in run {
       let start = (block - run.lowerBound) * Int(BlockTree.blockByteCount)
       let part = bytes.dropFirst(start).prefix(Int(BlockTree.blockByteCount))
@@ -224,14 +228,25 @@ public final class RangeSource: RemoteByteSource {
         continue
       }
       do throws(Errno) {
-        try file.write(part, of: block)
-        // A disk that does not keep it would have us bring it again without end.
-        guard try file.read(block, of: tree, into: &buffer) || !file.isNamed else { throw Errno.ioError }
+        try write(part, of: block, tree, to: file)
       } catch {
         throw RepositoryError.system(operation: "write", path: cache.file(of: name), error)
       }
     }
     if let wrong { throw RepositoryError.untrusted(file: url, .wrongBlock(wrong)) }
+  }
+
+  private func write(_ bytes: ArraySlice<UInt8>, of block: Int, _ tree: BlockTree, to file: CacheFile) throws(Errno) {
+    do throws(Errno) {
+      try file.write(bytes, of: block)
+    } catch .noSpace {
+      // Others have filled the disk: the cache gives way.
+      try? cache.giveWay()
+      try file.write(bytes, of: block)
+    }
+    // A disk that does not keep it would have us bring it again without end.
+    var buffer: [UInt8] = []
+    guard try file.read(block, of: tree, into: &buffer) || !file.isNamed else { throw .ioError }
   }
 
   /// The tree, brought once for all who want it.
@@ -311,6 +326,8 @@ private final class CacheFile: Sendable {
 
 /// The way to a server, for all files that come from it: while it does not answer, nobody waits for it again and again.
 final class RangeLink: Sendable {
+  /// How long one attempt to bring a part may take, however steadily it comes.
+  private static let timeLimit: Duration = .seconds(60)
   /// For so long after a failure to reach the server, others fail at once.
   private static let pause: Duration = .seconds(5)
 
@@ -328,7 +345,7 @@ final class RangeLink: Sendable {
     }
     let sink = BufferSink()
     do {
-      try await transport.download(TransferRequest(url: url, range: range), into: sink)
+      try await transport.download(TransferRequest(url: url, range: range, timeLimit: Self.timeLimit), into: sink)
     } catch RepositoryError.transferFailed(let url, let error) {
       switch error {
       case .timedOut, .unreachable: failure.withLock { $0 = (.now + Self.pause, error) }

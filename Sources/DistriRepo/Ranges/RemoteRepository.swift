@@ -53,7 +53,8 @@ public final class RemoteRepository: RemotePackageSource {
   }
 
   private init(
-    _ root: String, _ section: LocalStore.Section, _ index: RepositoryIndex, _ cache: RangeCache, _ link: RangeLink, _ images: Images
+    _ root: String, _ section: LocalStore.Section, _ index: RepositoryIndex, _ cache: RangeCache, _ link: RangeLink,
+    _ images: Images
   ) {
     self.root = root
     self.section = section

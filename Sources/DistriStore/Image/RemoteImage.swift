@@ -7,7 +7,7 @@ extension PackageImage {
   /// More than any image of a package has; it is held in memory.
   private static let maximumMetadataByteCount: UInt64 = 512 << 20
   /// What is copied at a time, in bytes.
-  private static let pieceByteCount: UInt64 = 1 << 20
+  private static let pieceByteCount: UInt64 = 4 << 20
   /// How often a piece that was fetched may have had to make room again before it was read.
   private static let maximumAttempts = 4
 
@@ -29,10 +29,11 @@ extension PackageImage {
     guard metadata.upperBound - metadata.lowerBound <= maximumMetadataByteCount else {
       throw StoreError.damagedImage(path, place: "superblock", reason: "tables of more than \(maximumMetadataByteCount) bytes")
     }
-    if metadata.lowerBound < guess.lowerBound { try await source.fetch([metadata]) }
     var next = metadata.lowerBound
     while next < metadata.upperBound {
+      // Not all at once: a small cache may have no room for it.
       let piece = next..<min(next + pieceByteCount, metadata.upperBound)
+      if next < guess.lowerBound { try await source.fetch([piece]) }
       try await copy.descriptor.copy(piece, of: source)
       next = piece.upperBound
     }

@@ -9,6 +9,7 @@ import ToolSupport
 
 /// Where a machine keeps what it trusts of repositories.
 public struct TrustOptions: ParsableArguments {
+  /// The directory of what is trusted of repositories; nil for the default.
   @Option(
     name: .customLong("trust"),
     help: ArgumentHelp(

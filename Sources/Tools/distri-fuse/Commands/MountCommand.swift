@@ -75,11 +75,15 @@ struct MountCommand: ParsableCommand {
   var readiness: Int32?
 
   func validate() throws {
-    guard readAhead.map({ (0...(1 << 20)).contains($0) }) ?? true else { throw ValidationError("--read-ahead is from 0 to 1048576") }
+    guard readAhead.map({ (0...(1 << 20)).contains($0) }) ?? true else {
+      throw ValidationError("--read-ahead is from 0 to 1048576")
+    }
     guard readiness.map({ $0 > 2 }) ?? true else { throw ValidationError("--readiness is a descriptor above 2") }
     if takeOver == nil {
       guard store != nil else { throw ValidationError("Missing expected argument '<store>'") }
-      guard mountPoint != nil || repository.remote != nil else { throw ValidationError("Missing expected argument '<mount point>'") }
+      guard mountPoint != nil || repository.remote != nil else {
+        throw ValidationError("Missing expected argument '<mount point>'")
+      }
     } else if store != nil || exchange != nil || selection.packages != nil || repository.remote != nil {
       throw ValidationError("--take-over goes on with what is shown: give the mount point only")
     }

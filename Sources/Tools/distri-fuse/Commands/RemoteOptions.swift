@@ -21,7 +21,8 @@ struct RemoteOptions: ParsableArguments {
   @OptionGroup var trust: TrustOptions
 
   @Flag(
-    help: "Show a repository that this machine trusts no root of: its index, which proves the rest, is then proven by nothing but TLS.")
+    help:
+      "Show a repository that this machine trusts no root of: its index, which proves the rest, is then proven by nothing but TLS.")
   var insecureUnsigned = false
 
   @Option(

@@ -29,7 +29,8 @@ struct Recipe: Sendable {
   func makeView(keeper: any DescriptorKeeper, report: @escaping @Sendable (StoreError) -> Void) throws -> ServedView {
     let repository = try remote?.open(section, keeper)
     if let repository, case let unproven = repository.unprovenPackages, let first = unproven.first {
-      report(.unavailable("\(first)", reason: "not shown, nor \(unproven.count - 1) others: nothing in the index proves a part of them"))
+      report(
+        .unavailable("\(first)", reason: "not shown, nor \(unproven.count - 1) others: nothing in the index proves a part of them"))
     }
     let local = try LocalStore(path: try store ?? viewDirectory(), section: section)
     let view = try PackageFileSystem(

@@ -39,7 +39,9 @@ struct RemoteRecipe: Sendable, Equatable {
   /// The packages that the repository has now.
   ///
   /// - Throws: what is wrong with the repository.
-  func update(_ repository: RemoteRepository, _ section: LocalStore.Section, _ keeper: any DescriptorKeeper) throws -> RemoteRepository {
+  func update(_ repository: RemoteRepository, _ section: LocalStore.Section, _ keeper: any DescriptorKeeper) throws
+    -> RemoteRepository
+  {
     let index = try fetchIndex(section, try StandardTransport(options: Self.transportOptions))
     keep(index, keeper)
     return repository.updated(to: index)

@@ -25,21 +25,25 @@ struct Server: Sendable {
     ProcessCalls.raiseDescriptorLimit()
     let signals = try SignalQueue()
     let keeper = ServerKeeper(inherited: inherited, channel: channel)
-    let view = try recipe.makeView(keeper: keeper) { [isDetached] in ProcessCalls.log("\($0)", isDetached: isDetached) }
+    let log = ServerLog()
+    let view = try recipe.makeView(keeper: keeper) { log.write("\($0)") }
     try channel.send(Message(.prepared))
     channel.waitForInput()
     // The supervisor has given up, and said why.
     guard let go = try channel.receive(waiting: true), go.kind == .go else { exit(ServerFailure.abandoned) }
     let (connection, isTakingOver) = try Self.connection(of: go)
     if isDetached { ProcessCalls.leaveDirectory() }
-    try ProcessCalls.detachThread { [self] in serve(view, connection, isTakingOver) }
+    try ProcessCalls.detachThread { [self] in serve(view, connection, isTakingOver, log) }
     watch(signals, view, connection)
   }
 
-  private func serve(_ view: ServedView, _ connection: Connection, _ isTakingOver: Bool) {
+  private func serve(_ view: ServedView, _ connection: Connection, _ isTakingOver: Bool, _ log: ServerLog) {
     do {
       try DistriFS.serve(view.fileSystem, on: connection, takingOver: isTakingOver, record: record) {
-        if isDetached { ProcessCalls.detach([.standardError]) }
+        if isDetached {
+          log.leaveStandardError()
+          ProcessCalls.detach([.standardError])
+        }
         try? channel.send(Message(.serving))
         // In the background: nobody waits for that.
         try? ProcessCalls.detachThread { ProcessCalls.stayResident() }

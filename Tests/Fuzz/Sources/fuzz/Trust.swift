@@ -28,7 +28,9 @@ func readTree(_ bytes: [UInt8]) {
   } catch RepositoryError.untrusted(_, .mismatch(_, let root)) {
     // Only the root is wrong: with the right one it is read, and written as it was.
     let digits = Array(root.utf8)
-    let hash = stride(from: 0, to: digits.count, by: 2).map { UInt8(String(decoding: digits[$0...($0 + 1)], as: UTF8.self), radix: 16) ?? 0 }
+    let hash = stride(from: 0, to: digits.count, by: 2).map {
+      UInt8(String(decoding: digits[$0...($0 + 1)], as: UTF8.self), radix: 16) ?? 0
+    }
     let tree = try? BlockTree(bytes, byteCount: size, root: hash, file: "fuzz")
     precondition(tree?.serialized == bytes && tree?.root == hash)
   } catch {}

@@ -4,7 +4,6 @@
 import CSupervisor
 import Glibc
 import SystemPackage
-import ToolSupport
 
 /// Processes, signals and descriptors, for programs of one thread.
 enum ProcessCalls {
@@ -84,10 +83,8 @@ enum ProcessCalls {
     if null.rawValue > 2 { try? null.close() }
   }
 
-  /// Says something that somebody should know later: to the system's log, or on standard error where that is not let go of.
-  static func log(_ line: String, isDetached: Bool) {
-    if isDetached { csupervisor_log(line) } else { Terminal.standardError.write("distri-fuse: \(line)\n") }
-  }
+  /// Writes a line to the system's log.
+  static func log(_ line: String) { csupervisor_log(line) }
 
   /// Keeps this program in memory.
   static func stayResident() { csupervisor_stay_resident() }
