@@ -19,8 +19,8 @@ struct PublishJob: Sendable {
     let isKnown = try place(package.imageFileName, known: try hasTree(known, at: treePath) ? known?.image : nil)
     var entry = RepositoryIndex.Package(id: package)
     if let known, isKnown {
-      entry = known
-      entry.metadata = nil
+      (entry.image, entry.treeRoot, entry.imageTime) = (known.image, known.treeRoot, known.imageTime)
+      entry.wellKnownPaths = known.wellKnownPaths
     } else {
       var tree = BlockTree.Builder()
       entry.image = try Files.digest(of: path) { tree.update($0) }
