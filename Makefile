@@ -14,7 +14,12 @@ CORPUS = $(firstword $(wildcard ../shared/corpus/build-textproto))
 # What the libraries link to; what the tools call; what only the tests use.
 BUILD_PACKAGES = libsquashfs-dev libfuse3-dev libcurl4-openssl-dev libarchive-dev pkg-config
 TOOL_PACKAGES = fuse3 patchelf musl-tools binutils patch xz-utils zstd e2fsprogs qemu-system-x86 dpkg-dev
-TEST_PACKAGES = python3 python3-pip gcc gdb libc6-dev procps util-linux bzip2 strace curl squashfs-tools squashfuse squashfs-tools-ng attr libcap2-bin zip cpio lz4 nginx-light openssl rsync git bubblewrap
+TEST_PACKAGES = python3 python3-pip gcc gdb libc6-dev procps util-linux bzip2 strace curl squashfs-tools squashfuse squashfs-tools-ng attr libcap2-bin zip cpio lz4 systemd nginx-light openssl rsync git bubblewrap
+
+# An S3 service: of what the package needs, no more than its server does, without much else that comes along.
+MOTO = moto==5.2.5 blinker==1.9.0 boto3==1.44.8 botocore==1.44.8 certifi cffi==2.1.1 charset_normalizer click cryptography==50.0.2 \
+  flask==3.1.3 flask_cors idna itsdangerous jinja2 jmespath markupsafe py_partiql_parser pycparser python_dateutil pyyaml requests \
+  responses s3transfer six urllib3==2.8.0 werkzeug==3.1.9 xmltodict
 
 .PHONY: all demo test check fmt docs bench soak sanitize examples batch fuzz install release deps test-deps apt-lists clean
 
@@ -42,7 +47,8 @@ deps:
 
 test-deps: deps
 	$(call install_missing,$(TEST_PACKAGES))
-	Tests/DistriRepoTests/Trust/python-tuf.sh .build/python-tuf
+	Tests/python-packages.sh .build/python-tuf tuf==7.0.1 securesystemslib[crypto]==1.6.0 cryptography==50.0.2 urllib3==2.8.0
+	Tests/python-packages.sh .build/moto --no-deps $(MOTO)
 
 release: deps
 	$(RELEASE)

@@ -136,7 +136,7 @@ let package = Package(
       swiftSettings: tool),
     .testTarget(
       name: "DistriRepoTests", dependencies: ["DistriRepo", "TestSupport", "tuf-client"],
-      exclude: ["Trust/interop.py", "Trust/python-tuf.sh"],
+      exclude: ["Trust/interop.py", "Support/s3.py"],
       swiftSettings: tool),
     .executableTarget(
       name: "poison-mount", dependencies: ["DistriFS", "FSTestSupport", "CSupervisor", system], path: "Tests/poison-mount",

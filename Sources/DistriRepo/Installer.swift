@@ -9,6 +9,7 @@ public struct Installer: Sendable {
   private let repositories: [Repository]
   private let store: LocalStore
   private let maximumDownloads: Int
+  private let isOffline: Bool
 
   /// Makes an installer.
   ///
@@ -16,10 +17,12 @@ public struct Installer: Sendable {
   ///   - repositories: where packages come from; of two that have the same package, the first gives it.
   ///   - store: where they go; made by the first installation if its parent directory is there.
   ///   - maximumDownloads: packages that are fetched at the same time.
-  public init(repositories: [Repository], store: LocalStore, maximumDownloads: Int = 16) {
+  ///   - isOffline: whether a query may mean what the store has, and no repository, since not all of them can be asked.
+  public init(repositories: [Repository], store: LocalStore, maximumDownloads: Int = 16, isOffline: Bool = false) {
     self.repositories = repositories
     self.store = store
     self.maximumDownloads = max(1, maximumDownloads)
+    self.isOffline = isOffline
   }
 
   /// Finds out what would be installed, without changing anything.
@@ -27,7 +30,7 @@ public struct Installer: Sendable {
   /// - Throws: as ``Resolver/resolve(_:architecture:)``; what `LocalStore.packages()` throws.
   public func plan(_ queries: [PackageQuery], architecture: Architecture = .host) async throws -> InstallPlan {
     let present = try packagesPresent()
-    let resolver = Resolver(repositories, installed: present)
+    let resolver = Resolver(repositories, installed: present, store: isOffline ? store : nil)
     let resolution = try await resolver.resolve(queries, architecture: architecture)
     var plan = InstallPlan(requested: resolution.requested, present: [], missing: [])
     for package in resolution.closure {
@@ -70,50 +73,74 @@ public struct Installer: Sendable {
   /// Installs what is missing: all of it appears in the store, or nothing.
   ///
   /// - Parameters:
-  ///   - change: says what the generation names that becomes current with the packages; nil to make none.
   ///   - root: below its `etc`, the packages' defaults are put where nothing is yet, before the packages appear; defaults of earlier versions
   ///     that nobody has changed are replaced, and beside others the new ones are put as `.new`. Nil: nowhere.
   ///   - onFetched: called for each package that came, in any order.
+  ///   - change: says what the generation names that becomes current with the packages; nil to make none.
   /// - Throws: what ``Repository/fetch(_:to:)`` and `LocalStore.transaction` throw; ``RepositoryError/system(operation:path:_:)``.
   @discardableResult
   public func install(
-    _ plan: InstallPlan, making change: GenerationMaker? = nil, defaultsBelow root: FilePath? = nil,
-    onFetched: @escaping @Sendable (PackageID) -> Void = { _ in }
+    _ plan: InstallPlan, defaultsBelow root: FilePath? = nil,
+    onFetched: @escaping @Sendable (PackageID) -> Void = { _ in }, making change: GenerationMaker? = nil
   ) async throws -> InstallResult {
     var result = InstallResult()
     guard !plan.missing.isEmpty || change != nil else { return result }
+    var whole: (partials: PartialFiles, packages: [PackageID])?
     result.generation = try await store.transaction(making: change) { area in
       // What is there is kept from collectors from here on. Another process may have been faster, with either.
       let missing = Set(try await store.reserve(plan.present + plan.missing.map(\.id), in: area))
       let items = plan.missing + plan.present.map { InstallPlan.Item(id: $0, byteCount: nil) }
       // The largest first: none of them is left over at the end, when the line would be idle beside it.
       let packages = items.filter { missing.contains($0.id) }.sorted { ($0.byteCount ?? 0) > ($1.byteCount ?? 0) }.map(\.id)
-      let files = packages.map { area.files(of: $0) }
+      let versions = Dictionary(grouping: try packagesPresent(), by: \.unversioned)
+      let files = packages.map { package in
+        var files = area.files(of: package)
+        files.base = versions[package.unversioned]?.newest().map { store.path.appending($0.imageFileName) }
+        return files
+      }
+      whole = (area.partials, packages)
       try await fetch(zip(packages, files), onFetched)
       // An `etc` among sources is not the machine's.
       if let root, store.section == .packages {
-        result.newDefaults = try placeDefaults(of: zip(packages, files), plan.present, below: root)
+        let selected = Set(try store.generations.current()?.selection.packages ?? plan.present)
+        let images =
+          try zip(packages, files).map { ($0, try PackageImage(path: $1.image)) }
+          + plan.present.filter { !selected.contains($0) }.map { ($0, try store.image(of: $0)) }
+        result.newDefaults = try placeDefaults(of: images, selected, below: root)
+        result.declarations = try SystemDeclaration.all(of: images)
       }
+    }
+    // Up to here, what had come was worth keeping, whatever happened.
+    let resolver = Resolver(repositories)
+    for package in whole?.packages ?? [] {
+      let entry = resolver.repository(of: package)?.entry(of: package)
+      for file in [entry?.image, entry?.compressed] { if let file { whole?.partials.remove(file.sha256) } }
     }
     return result
   }
 
+  /// Brings packages anew, in the place of damaged files or of nothing: all of them, or nothing changes.
+  ///
+  /// - Throws: what ``Repository/fetch(_:to:)`` and `LocalStore.repair` throw; `StoreError.notFound` for one that no repository has.
+  public func repair(_ packages: Set<PackageID>) async throws {
+    try await store.repair(packages) { area in
+      try await fetch(packages.sorted().map { ($0, area.files(of: $0)) }) { _ in }
+    }
+  }
+
   /// Puts the defaults of packages that have come, or that are there and are going to be selected.
   private func placeDefaults(
-    of staged: some Sequence<(PackageID, StagedFiles)>, _ present: [PackageID], below root: FilePath
+    of images: [(PackageID, PackageImage)], _ selected: Set<PackageID>, below root: FilePath
   ) throws -> [String] {
-    let selected = Set(try store.generations.current()?.selection.packages ?? present)
     let versions = Dictionary(grouping: try packagesPresent(), by: \.unversioned)
     let defaults = try ConfigurationDefaults(root: root)
     var new: [String] = []
-    func place(_ package: PackageID, _ image: PackageImage) throws {
+    for (package, image) in images {
       let others = try (versions[package.unversioned] ?? []).filter { $0 != package }.sorted().map {
         ConfigurationDefaults.Version(image: try store.image(of: $0), isSelected: selected.contains($0))
       }
       new += try defaults.copy(from: image, after: others)
     }
-    for (package, files) in staged { try place(package, try PackageImage(path: files.image)) }
-    for package in present where !selected.contains(package) { try place(package, try store.image(of: package)) }
     return new.sorted()
   }
 
@@ -154,6 +181,8 @@ public struct InstallResult: Sendable {
   public var generation: Generation?
   /// Defaults that lie beside files that somebody has changed: paths below the root, such as `etc/nano.conf.new`; sorted.
   public var newDefaults: [String] = []
+  /// What the packages that came declare of the machine, users before files; for ``SystemDeclaration/apply(below:environment:)`` now that they are there.
+  public var declarations: [SystemDeclaration] = []
 
   /// Nothing was done.
   public init() {}

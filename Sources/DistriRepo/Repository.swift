@@ -19,6 +19,24 @@ public struct Repository: PackageCatalog, PackageFetcher {
     public var allowsUnsignedIndex = false
     /// The largest image, in bytes, that is accepted without a digest.
     public var maximumUnverifiedImageByteCount: UInt64 = 64 << 30
+    /// When the compressed file of an image is fetched instead of the image, if there is one.
+    public enum Compression: String, Sendable, Hashable, CaseIterable {
+      /// When the repository is not on this machine.
+      case automatic = "auto"
+      /// Always.
+      case always
+      /// Never.
+      case never
+    }
+
+    /// When compressed images are fetched.
+    public var compression = Compression.automatic
+    /// Whether blocks of another version that the store has are used for a new one.
+    public var reusesBlocks = true
+    /// Called with bytes of images that need not be transferred, since they were there or came compressed.
+    public var onReused: @Sendable (_ byteCount: UInt64) -> Void = { _ in }
+    /// Called when a package was to come compressed, or by blocks, and that failed: then its image is fetched.
+    public var onDetour: @Sendable (_ package: PackageID, _ error: any Error) -> Void = { _, _ in }
     /// How long the index, or a package's metadata, may take.
     public var smallFileTimeLimit: Duration = .seconds(300)
 
@@ -26,47 +44,62 @@ public struct Repository: PackageCatalog, PackageFetcher {
     public init() {}
   }
 
-  /// The URL or path that the sections lie below, without a slash at the end.
-  public let root: String
+  /// The URL or path that the sections lie below, without a slash at the end: the first of its mirrors.
+  public var root: String { mirrors.root }
   /// Which section this is.
   public let section: LocalStore.Section
   /// The index, in ``PackageID``'s order.
   public let index: RepositoryIndex
 
+  private let mirrors: MirrorSet
   private let transport: any Transport
   private let options: Options
   private let positions: [PackageID: Int]
 
   /// The name of the index file.
   public static let indexFileName = "meta.binaryproto"
+  /// What the name of a compressed image ends with.
+  public static let compressedSuffix = ".zst"
+
+  /// Reads the index of a section of a repository that has no mirrors: an `http://`, `https://` or `file://` URL, or a path.
+  ///
+  /// - Throws: as ``init(at:section:trust:transport:options:)-(MirrorSet,_,_,_,_)``.
+  public init(
+    at root: String, section: LocalStore.Section = .packages, trust: TrustedRepository? = nil, transport: any Transport,
+    options: Options = Options()
+  ) async throws {
+    try await self.init(at: MirrorSet(root), section: section, trust: trust, transport: transport, options: options)
+  }
 
   /// Reads the section's index.
   ///
   /// - Parameters:
-  ///   - root: an `http://`, `https://` or `file://` URL, or a path.
+  ///   - mirrors: who is asked for each file, one after the other.
   ///   - trust: the repository's metadata as ``TUFClient/refresh()`` found it, by which the index is verified.
   /// - Throws: what the transport throws, above all ``RepositoryError/notFound(url:)``; ``RepositoryError/untrusted(file:_:)``;
   ///   ``RepositoryError/unsigned(repository:)`` without `trust`, unless the options allow that;
   ///   `StoreError.invalidMetadata` when the index does not parse or lists a package twice.
   public init(
-    at root: String, section: LocalStore.Section = .packages, trust: TrustedRepository? = nil, transport: any Transport,
+    at mirrors: MirrorSet, section: LocalStore.Section = .packages, trust: TrustedRepository? = nil, transport: any Transport,
     options: Options = Options()
   ) async throws {
-    guard trust != nil || options.allowsUnsignedIndex else { throw RepositoryError.unsigned(repository: root) }
-    var root = root
-    while root.utf8.count > 1, root.hasSuffix("/") { root.removeLast() }
-    self.root = root
+    guard trust != nil || options.allowsUnsignedIndex else { throw RepositoryError.unsigned(repository: mirrors.root) }
+    self.mirrors = mirrors
     self.section = section
     self.transport = transport
     self.options = options
-    let url = Self.url(of: Self.indexFileName, in: section, below: root)
     let limit = UInt64(RepositoryIndex.maximumByteCount)
+    let url = Self.url(of: Self.indexFileName, in: section, below: mirrors.root)
     let bytes: [UInt8]
     if var trust {
       let target = try await trust.target("\(section.rawValue)/\(Self.indexFileName)")
-      bytes = try await trust.bytes(of: target, from: root, limit: limit)
+      bytes = try await mirrors.firstGood { [trust] in try await trust.bytes(of: target, from: $0, limit: limit) }
     } else {
-      bytes = try await transport.bytes(of: url, maximumByteCount: limit, timeLimit: options.smallFileTimeLimit)
+      bytes = try await mirrors.firstGood {
+        try await transport.bytes(
+          of: Self.url(of: Self.indexFileName, in: section, below: $0), maximumByteCount: limit,
+          timeLimit: options.smallFileTimeLimit)
+      }
     }
     index = try RepositoryIndex(serialized: bytes, subject: url.withoutCredentials)
     var positions: [PackageID: Int] = [:]
@@ -91,7 +124,7 @@ public struct Repository: PackageCatalog, PackageFetcher {
   public func metadata(of package: PackageID) async throws -> PackageMetadata {
     guard let entry = entry(of: package) else { throw StoreError.notFound(package.description) }
     guard let bytes = try await metadataBytes(of: entry) else { return PackageMetadata(version: package.version) }
-    return try PackageMetadata(textproto: bytes, subject: url(of: package.metadataFileName).withoutCredentials)
+    return try PackageMetadata(textproto: bytes, subject: url(of: package.metadataFileName)(root).withoutCredentials)
   }
 
   /// Brings metadata and image, verified by size and SHA-256 while they come.
@@ -103,16 +136,28 @@ public struct Repository: PackageCatalog, PackageFetcher {
       throw RepositoryError.unverifiable(package, repository: root)
     }
     let metadata = try await metadataBytes(of: entry)
-    let url = url(of: package.imageFileName)
-    let limit = entry.image?.byteCount ?? options.maximumUnverifiedImageByteCount
-    let got = try await transport.write(url, creating: files.image, maximumByteCount: limit)
-    if let expected = entry.image, expected != got {
-      throw RepositoryError.mismatch(subject: package.description, url: url, expected: expected, got: got)
+    if let expected = entry.image {
+      let download = ImageDownload(
+        transport: transport, mirrors: mirrors, entry: entry, image: expected, options: options, url: { url(of: $0) })
+      try await download.run(to: files)
+    } else {
+      try await fetchUnverified(url(of: package.imageFileName), to: files.image)
     }
     _ = try PackageImage(path: files.image)
     guard let metadata else { return }
-    _ = try PackageMetadata(textproto: metadata, subject: self.url(of: package.metadataFileName).withoutCredentials)
+    _ = try PackageMetadata(textproto: metadata, subject: url(of: package.metadataFileName)(root).withoutCredentials)
     try Files.create(files.metadata, holding: metadata)
+  }
+
+  private func fetchUnverified(_ url: (String) -> String, to path: FilePath) async throws {
+    try await mirrors.firstGood { root in
+      do {
+        _ = try await transport.write(url(root), creating: path, maximumByteCount: options.maximumUnverifiedImageByteCount)
+      } catch {
+        try? Files.remove(path)
+        throw error
+      }
+    }
   }
 
   private func metadataBytes(of entry: RepositoryIndex.Package) async throws -> [UInt8]? {
@@ -122,26 +167,27 @@ public struct Repository: PackageCatalog, PackageFetcher {
       if section != .packages && entry.image != nil { return nil }
       guard options.allowsUnverifiedPackages else { throw RepositoryError.unverifiable(entry.id, repository: root) }
       do {
-        return try await smallFile(url, limit: UInt64(PackageMetadata.maximumByteCount))
+        return try await mirrors.firstGood {
+          try await transport.bytes(
+            of: url($0), maximumByteCount: UInt64(PackageMetadata.maximumByteCount), timeLimit: options.smallFileTimeLimit)
+        }
       } catch RepositoryError.notFound where section != .packages {
         return nil
       }
     }
-    let bytes = try await smallFile(url, limit: min(expected.byteCount, UInt64(PackageMetadata.maximumByteCount)))
-    var digester = Digester()
-    digester.update(bytes)
-    let got = RepositoryIndex.FileDigest(byteCount: UInt64(bytes.count), sha256: digester.finish())
-    guard got == expected else {
-      throw RepositoryError.mismatch(subject: entry.id.description, url: url, expected: expected, got: got)
+    return try await mirrors.firstGood { root in
+      let bytes = try await transport.bytes(
+        of: url(root), maximumByteCount: min(expected.byteCount, UInt64(PackageMetadata.maximumByteCount)),
+        timeLimit: options.smallFileTimeLimit)
+      try expected.check(bytes, subject: entry.id.description, url: url(root))
+      return bytes
     }
-    return bytes
   }
 
-  private func smallFile(_ url: String, limit: UInt64) async throws -> [UInt8] {
-    try await transport.bytes(of: url, maximumByteCount: limit, timeLimit: options.smallFileTimeLimit)
+  /// Where a file of the section is at a mirror.
+  private func url(of file: String) -> @Sendable (_ root: String) -> String {
+    { [section] root in Self.url(of: file, in: section, below: root) }
   }
-
-  private func url(of file: String) -> String { Self.url(of: file, in: section, below: root) }
 
   /// File names of packages are printable ASCII, but `%`, `#` and `?` mean something in a URL, though nothing in a path.
   static func url(of file: String, in section: LocalStore.Section, below root: String) -> String {
@@ -151,6 +197,12 @@ public struct Repository: PackageCatalog, PackageFetcher {
 }
 
 extension String {
+  /// The address of this path below a URL or a directory.
+  func urlPath(below base: String) -> String {
+    guard base.isHTTP || base.hasScheme("file://") else { return "\(base)/\(self)" }
+    return base + "/" + split(separator: "/").map { String($0).percentEncoded }.joined(separator: "/")
+  }
+
   /// The text with all but letters, digits and `-._~+` escaped.
   var percentEncoded: String {
     var result = ""

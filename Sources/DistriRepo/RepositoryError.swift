@@ -26,8 +26,26 @@ public enum RepositoryError: Error, Sendable, Equatable {
   case unsigned(repository: String)
   /// Metadata could not be signed. `key` is its file or command.
   case signing(key: String, reason: String)
+  /// systemd's tool did not do what a package declares.
+  case declaration(SystemDeclaration, reason: String)
   /// A system call failed.
   case system(operation: String, path: FilePath, Errno)
+}
+
+/// Why a server's certificate is not trusted.
+public enum CertificateDefect: Sendable, Equatable {
+  /// Its time is over.
+  case expired
+  /// Its time has not come.
+  case notYetValid
+  /// Only the server itself vouches for it.
+  case selfSigned
+  /// None of the authorities that are trusted here vouches for it.
+  case unknownIssuer
+  /// It is another server's.
+  case wrongHost
+  /// Something else, in libcurl's words.
+  case other(String)
 }
 
 /// Why a file could not be brought here.
@@ -43,7 +61,11 @@ public enum TransferFailure: Sendable, Equatable {
   /// A redirect to something other than HTTP, from HTTPS to HTTP, or too many of them.
   case redirectRefused
   /// The server's certificate does not prove who it is.
-  case untrusted(String)
+  case untrusted(CertificateDefect)
+  /// The proxy does not let the request pass: its HTTP status.
+  case refusedByProxy(Int)
+  /// The network must not be asked.
+  case offline
   /// The answer breaks the rules of HTTP or of its content encoding.
   case malformed(String)
   /// A part of the file was asked for, and it has none such, is another file by now, or the server only has whole files.
@@ -53,8 +75,9 @@ public enum TransferFailure: Sendable, Equatable {
   var isTransient: Bool {
     switch self {
     case .status(let status): status == 408 || status == 429 || status >= 500
+    case .refusedByProxy(let status): status >= 500
     case .timedOut, .unreachable, .interrupted: true
-    case .redirectRefused, .untrusted, .malformed, .rangeUnavailable: false
+    case .redirectRefused, .untrusted, .malformed, .rangeUnavailable, .offline: false
     }
   }
 }
@@ -94,6 +117,11 @@ extension RepositoryError: CustomStringConvertible {
       """
     case .signing(let key, let reason):
       "cannot sign with \(key.printable): \(reason.printable)"
+    case .declaration(let declaration, let reason):
+      """
+      \(declaration.kind.rawValue)/\(declaration.name.printable) of \(declaration.package): \(declaration.kind.program): \(reason); \
+      the package is there, and the machine tries this again when it starts
+      """
     case .system(let operation, let path, let errno):
       "\(operation) \(path): \(errno)"
     }
@@ -109,7 +137,10 @@ extension TransferFailure: CustomStringConvertible {
     case .unreachable(let reason): "cannot reach the server: \(reason.printable)"
     case .interrupted(let reason): "the connection broke: \(reason.printable)"
     case .redirectRefused: "refused to follow a redirect: it leads out of HTTP, from HTTPS to HTTP, or round and round"
-    case .untrusted(let reason): "cannot trust the server: \(reason.printable)"
+    case .untrusted(let defect): "cannot trust the server: \(defect)"
+    case .refusedByProxy(407): "the proxy wants to know who asks; name it as http://USER:PASSWORD@HOST:PORT"
+    case .refusedByProxy(let status): "the proxy answers with status \(status)"
+    case .offline: "not asked for, since the network is not to be used"
     case .malformed(let reason): "not a valid answer: \(reason.printable)"
     case .rangeUnavailable:
       "the part of the file that was asked for is not to be had: the file changed, or the server has whole files only"
@@ -117,23 +148,26 @@ extension TransferFailure: CustomStringConvertible {
   }
 }
 
-extension RepositoryIndex.FileDigest {
-  fileprivate var words: String { "\(byteCount) bytes with SHA-256 \(sha256.hexadecimal)" }
+extension CertificateDefect: CustomStringConvertible {
+  /// The rest of a sentence, with what to do.
+  public var description: String {
+    switch self {
+    case .expired: "its certificate has expired; if this machine's clock is right, whoever runs the server has to renew it"
+    case .notYetValid: "its certificate is not valid yet; look whether this machine's clock is right"
+    case .selfSigned: "it has signed its certificate itself; if it is yours, say with --cacert FILE that the certificate is trusted"
+    case .unknownIssuer:
+      """
+      nobody who is trusted here has signed its certificate; install ca-certificates, or name the file of the authority \
+      that has signed it with --cacert FILE
+      """
+    case .wrongHost: "its certificate is another server's; look whether the address is right, somebody may be in between"
+    case .other(let reason): reason.printable
+    }
+  }
 }
 
-extension [UInt8] {
-  /// Two lower-case digits a byte.
-  var hexadecimal: String {
-    var text: [UInt8] = []
-    text.reserveCapacity(2 * count)
-    for byte in self {
-      text.append(Self.digits[Int(byte >> 4)])
-      text.append(Self.digits[Int(byte & 15)])
-    }
-    return String(decoding: text, as: UTF8.self)
-  }
-
-  private static let digits = Array("0123456789abcdef".utf8)
+extension RepositoryIndex.FileDigest {
+  fileprivate var words: String { "\(byteCount) bytes with SHA-256 \(sha256.hexadecimal)" }
 }
 
 extension String {

@@ -15,32 +15,36 @@ public struct Resolver: Sendable {
 
   private let repositories: [Repository]
   private let installed: Set<PackageID>
+  private let store: LocalStore?
 
   /// Makes a resolver.
   ///
   /// - Parameters:
   ///   - repositories: where packages come from. Of two that have the same package, the first gives it.
   ///   - installed: packages that no repository needs to have.
-  public init(_ repositories: [Repository], installed: some Sequence<PackageID> = []) {
+  ///   - store: what has the installed packages, if a query may mean one that no repository has; nil if it may not.
+  public init(_ repositories: [Repository], installed: some Sequence<PackageID> = [], store: LocalStore? = nil) {
     self.repositories = repositories
     self.installed = Set(installed)
+    self.store = store
   }
 
   /// The newest packages that the queries match, over all repositories, and their closures.
   ///
-  /// - Throws: ``RepositoryError/unresolved(_:neededBy:repositories:)``; what ``Repository/metadata(of:)`` throws.
+  /// - Throws: ``RepositoryError/unresolved(_:neededBy:repositories:)``; what ``Repository/metadata(of:)`` and
+  ///   `LocalStore.metadata(of:)` throw.
   public func resolve(_ queries: [PackageQuery], architecture: Architecture = .host) async throws -> Resolution {
-    let all = Set(repositories.flatMap { $0.packages() })
+    let all = Set(repositories.flatMap { $0.packages() }).union(store == nil ? [] : installed)
     var requested: [PackageID] = []
-    var closure: Set<PackageID> = []
     for query in queries {
-      guard let package = query.newest(of: all, defaultArchitecture: architecture), let repository = repository(of: package) else {
+      guard let package = query.newest(of: all, defaultArchitecture: architecture) else {
         throw unresolved(query.description, neededBy: nil)
       }
-      guard !requested.contains(package) else { continue }
-      requested.append(package)
-      closure.insert(package)
-      for dependency in try await repository.metadata(of: package).runtimeDependencies {
+      if !requested.contains(package) { requested.append(package) }
+    }
+    var closure = Set(requested)
+    for (package, metadata) in zip(requested, try await metadata(of: requested)) {
+      for dependency in metadata.runtimeDependencies {
         guard all.contains(dependency) || installed.contains(dependency) else {
           throw unresolved(dependency.description, neededBy: package)
         }
@@ -53,7 +57,28 @@ public struct Resolver: Sendable {
   /// The first repository that has the package.
   public func repository(of package: PackageID) -> Repository? { repositories.first { $0.entry(of: package) != nil } }
 
+  /// Of several packages: a distant server answers them together.
+  private func metadata(of packages: [PackageID]) async throws -> [PackageMetadata] {
+    try await withThrowingTaskGroup(of: (Int, PackageMetadata).self) { group in
+      var results = [PackageMetadata?](repeating: nil, count: packages.count)
+      for (position, package) in packages.enumerated() {
+        if position >= Self.maximumRequests, let (done, metadata) = try await group.next() { results[done] = metadata }
+        group.addTask { (position, try await metadata(of: package)) }
+      }
+      for try await (done, metadata) in group { results[done] = metadata }
+      return results.compactMap(\.self)
+    }
+  }
+
+  private static let maximumRequests = 32
+
+  private func metadata(of package: PackageID) async throws -> PackageMetadata {
+    if let store, installed.contains(package) { return try store.metadata(of: package) }
+    guard let repository = repository(of: package) else { throw StoreError.notFound(package.description) }
+    return try await repository.metadata(of: package)
+  }
+
   private func unresolved(_ what: String, neededBy dependent: PackageID?) -> RepositoryError {
-    .unresolved(what, neededBy: dependent, repositories: repositories.map(\.root))
+    .unresolved(what, neededBy: dependent, repositories: repositories.map(\.root) + (store.map { [$0.path.string] } ?? []))
   }
 }

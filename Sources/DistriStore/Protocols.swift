@@ -36,10 +36,17 @@ public struct StagedFiles: Sendable, Hashable {
   /// The metadata, to be created.
   public let metadata: FilePath
 
+  /// Where what breaks off is kept for the next attempt; nil for nowhere.
+  public var partials: PartialFiles?
+  /// An image of another version of the package, of which blocks may be taken; nil for none.
+  public var base: FilePath?
+
   /// Names the two files.
-  public init(image: FilePath, metadata: FilePath) {
+  public init(image: FilePath, metadata: FilePath, partials: PartialFiles? = nil, base: FilePath? = nil) {
     self.image = image
     self.metadata = metadata
+    self.partials = partials
+    self.base = base
   }
 }
 

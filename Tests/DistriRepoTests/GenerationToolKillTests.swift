@@ -69,8 +69,8 @@ import Testing
       #expect(try contents(of: store.path.appending(package.imageFileName)) == original)
     }
     for number in try store.generations.numbers() { #expect(try await store.switchGeneration(to: number).number == number) }
-    #expect(try names(in: store.path.appending(".staging")) == ["lock"])
-    #expect(killed >= 10 && started > killed, "\(killed) of \(started) killed")
+    #expect(try names(in: store.path.appending(".staging")).filter { $0 != "partial" } == ["lock"])
+    #expect(killed >= 30 && started >= 100, "\(killed) of \(started) killed")
     #expect(try #require(try store.generations.numbers().last) >= 5)
   }
 }

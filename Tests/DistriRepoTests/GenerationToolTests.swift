@@ -25,7 +25,9 @@ import Testing
     /// Words, with the root and, for what wants one, the repository added.
     func run(_ line: String) async throws -> ToolProcess.Outcome {
       var words = line.split(separator: " ").map(String.init) + ["--root", scene.machine.string]
-      if ["install", "update"].contains(words.first) { words += ["--repo", scene.repository.string, "--insecure-unsigned"] }
+      if ["install", "update", "repair"].contains(words.first) {
+        words += ["--repo", scene.repository.string, "--insecure-unsigned"]
+      }
       return try await ToolProcess.run("distri-fetch", words, environment: environment)
     }
 
@@ -184,6 +186,66 @@ import Testing
     #expect(broken.status == 65 && broken.output.contains("\"subject\" : \"libc-amd64-1-1\""))
     try FileManager.default.removeItem(atPath: image.string)
     #expect(try await world.run("verify").output.contains("generation 1\tlibc-amd64-1-1 is not there"))
+  }
+
+  @Test func `repair brings what is damaged or gone, and names what it cannot`() async throws {
+    let world = try await World([
+      try version(1), try PackageFixture("libc-amd64-1-1"), try PackageFixture("less-amd64-1-1"),
+      try PackageFixture("own-amd64-1-1"),
+    ])
+    #expect(try await world.run("install nano less own").status == 0)
+    let store = try world.scene.machineStore().path
+    func original(_ file: String) throws -> [UInt8] { try contents(of: world.scene.store.path.appending(file)) }
+    // One image cut off, of which a reader has the old file open; one with another byte; metadata that is none; an image that is gone.
+    let files = ["libc-amd64-1-1.squashfs", "less-amd64-1-1.squashfs", "own-amd64-1-1.meta.textproto", "nano-amd64-1-1.squashfs"]
+    let open = try FileDescriptor.open(store.appending(files[1]), .readOnly)
+    defer { try? open.close() }
+    let cut = Array(try original(files[0]).prefix(5000))
+    var flipped = try original(files[1])
+    flipped[flipped.count / 2] ^= 1
+    for (file, bytes) in [(files[0], cut), (files[1], flipped), (files[2], Array("version: 1-1".utf8))] {
+      try FileManager.default.removeItem(atPath: store.appending(file).string)
+      try write(bytes, to: store.appending(file))
+    }
+    try FileManager.default.removeItem(atPath: store.appending(files[3]).string)
+    let dry = try await world.run("repair --dry-run")
+    #expect(dry.output == "less-amd64-1-1\nlibc-amd64-1-1\nnano-amd64-1-1\nown-amd64-1-1\n", "\(dry.errors)")
+    #expect(try contents(of: store.appending(files[0])) == cut)
+    let repaired = try await world.run("repair")
+    #expect(repaired.status == 0 && repaired.output == dry.output, "\(repaired.errors)")
+    for file in files { #expect(try contents(of: store.appending(file)) == original(file), "\(file)") }
+    #expect(try await world.run("verify").status == 0)
+    #expect(try await world.run("repair").errors.hasSuffix("\nnothing is damaged\n"))
+    // What no repository has stays, and is said.
+    _ = try await LocalStore.make(at: store, [try version(3, "alien", needs: [])])
+    try write(cut, to: store.appending("alien-amd64-3-3.squashfs"))
+    let left = try await world.run("repair")
+    #expect(left.status == 65 && left.output == "" && left.errors.contains("not repaired: alien-amd64-3-3\t"), "\(left.errors)")
+  }
+
+  @Test func `users and files that packages declare are made by systemd's tools`() async throws {
+    var daemon = try version(1, "daemon", needs: [])
+    daemon.files["out/lib/sysusers.d/daemon.conf"] = Array("u mydaemon 777 \"A daemon\" /var/lib/mydaemon\n".utf8)
+    daemon.files["out/lib/tmpfiles.d/daemon.conf"] = Array("d /var/lib/mydaemon 0750 mydaemon mydaemon -\n".utf8)
+    var other = try version(1, "other", needs: [])
+    other.files["out/lib/tmpfiles.d/other.conf"] = Array("d /var/lib/other 0755 root root -\n".utf8)
+    other.files["out/lib/tmpfiles.d/bad.conf"] = Array("what is this\n".utf8)
+    let world = try await World([daemon, other])
+    let installed = try await world.run("install daemon")
+    #expect(installed.status == 0 && !installed.errors.contains("systemd"), "\(installed.errors)")
+    #expect(world.read("etc/passwd")?.contains("mydaemon:x:777:777:A daemon:/var/lib/mydaemon:") == true)
+    let made = try FileManager.default.attributesOfItem(atPath: world.scene.machine.appending("var/lib/mydaemon").string)
+    #expect(made[.ownerAccountID] as? Int == 777 && made[.posixPermissions] as? Int == 0o750)
+    // The administrator has the last word, and what fails is said and undoes nothing.
+    try FileManager.default.createDirectory(
+      atPath: world.scene.machine.appending("etc/tmpfiles.d").string, withIntermediateDirectories: true)
+    try world.write("d /var/lib/mine 0755 root root -\n", to: "etc/tmpfiles.d/other.conf")
+    let second = try await world.run("install other")
+    #expect(
+      second.status == 0 && second.errors.contains("distri-fetch: tmpfiles.d/bad.conf of other-amd64-1-1: systemd-tmpfiles: "),
+      "\(second.errors)")
+    #expect(try names(in: world.scene.machine.appending("var/lib")) == ["mine", "mydaemon"])
+    #expect(try await world.selected() == ["daemon-amd64-1-1", "other-amd64-1-1"])
   }
 
   @Test func `a store without generations keeps what it shows`() async throws {

@@ -14,17 +14,20 @@ final class SecureServer: Sendable {
   let certificate: FilePath
   private let directory: FilePath
 
-  init(in directory: FilePath) throws {
+  /// - Parameters:
+  ///   - name: whose certificate it is.
+  ///   - dates: from when until when it is valid, as openssl writes times.
+  init(in directory: FilePath, name: String = "IP:127.0.0.1", dates: (String, String)? = nil) throws {
     self.directory = directory
     certificate = directory.appending("certificate.pem")
     port = try Self.freePort()
-    try run(
-      "openssl",
-      [
-        "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj",
-        "/CN=localhost",
-        "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", directory.appending("key.pem").string, "-out", certificate.string,
-      ])
+    let (key, file) = (directory.appending("key.pem").string, certificate.string)
+    let request = [
+      "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj", "/CN=localhost", "-addext",
+      "subjectAltName=\(name)", "-keyout", key, "-out", file,
+    ]
+    try run("openssl", request + (dates == nil ? ["-x509", "-days", "2"] : []))
+    if let dates { try Self.sign(file, key: key, dates, in: directory) }
     let paths = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map { "\($0)_temp_path \(directory)/\($0);" }
     let configuration = """
       worker_processes 1; pid \(directory)/pid; error_log \(directory)/error.log; events {}
@@ -44,6 +47,32 @@ final class SecureServer: Sendable {
       "/usr/bin/env",
       ["nginx", "-p", directory.string, "-c", directory.appending("nginx.conf").string, "-e", "\(directory)/error.log"])
     try #require(waitFor(starter) == 0, "nginx does not start")
+  }
+
+  /// Replaces a request by a certificate for it, signed by its own key. Only `openssl ca` takes times that are over.
+  private static func sign(_ file: String, key: String, _ dates: (String, String), in directory: FilePath) throws {
+    let configuration = """
+      [ca]
+      default_ca = own
+      [own]
+      database = \(directory)/database
+      new_certs_dir = \(directory)
+      serial = \(directory)/serial
+      default_md = sha256
+      policy = any
+      copy_extensions = copy
+      [any]
+      commonName = supplied
+      """
+    try write(Array(configuration.utf8), to: directory.appending("ca.cnf"))
+    try write([], to: directory.appending("database"))
+    try write(Array("01\n".utf8), to: directory.appending("serial"))
+    try run(
+      "openssl",
+      [
+        "ca", "-config", directory.appending("ca.cnf").string, "-batch", "-notext", "-selfsign", "-keyfile", key, "-in", file,
+        "-out", file, "-startdate", dates.0, "-enddate", dates.1,
+      ])
   }
 
   /// Connection number and protocol of each request.
@@ -82,7 +111,7 @@ final class SecureServer: Sendable {
 
     let stranger = try CurlTransport.impatient()
     let error = try await failure { try await stranger.bytes(of: url, maximumByteCount: 400_000) }
-    guard case .transferFailed(url, .untrusted) = error else { throw error }
+    #expect(error == .transferFailed(url: url, .untrusted(.selfSigned)))
 
     var options = CurlTransport.Options.impatient
     options.certificateAuthorities = server.certificate
@@ -103,5 +132,26 @@ final class SecureServer: Sendable {
     let log = try server.log()
     #expect(log.count { $0[1] == "HTTP/2.0" } >= 40)
     #expect(Set(log.map { $0[0] }).count <= 2)
+  }
+
+  @Test func `an untrusted certificate is an error that says what to do`() async throws {
+    let past = ("20200101000000Z", "20210101000000Z"), future = ("20900101000000Z", "20910101000000Z")
+    let cases: [(name: String, dates: (String, String)?, isGiven: Bool, CertificateDefect, words: String)] = [
+      ("IP:127.0.0.1", past, true, .expired, "expired; if this machine's clock is right"),
+      ("IP:127.0.0.1", future, true, .notYetValid, "clock"),
+      ("DNS:elsewhere.example", nil, true, .wrongHost, "another server's"),
+      ("IP:127.0.0.1", nil, false, .selfSigned, "--cacert FILE"),
+    ]
+    for (name, dates, isGiven, defect, words) in cases {
+      let directory = try TemporaryDirectory()
+      try run("chmod", ["a+rx", directory.path.string])
+      let server = try SecureServer(in: directory.path, name: name, dates: dates)
+      defer { server.stop() }
+      let root = "https://127.0.0.1:\(server.port)"
+      let arguments = ["list", "--insecure-unsigned", "--repo", root] + (isGiven ? ["--cacert", server.certificate.string] : [])
+      let outcome = try await ToolProcess.run("distri-fetch", arguments)
+      #expect(outcome.status == 69)
+      #expect(outcome.errors.contains("\(defect)") && outcome.errors.contains(words), "\(defect): \(outcome.errors)")
+    }
   }
 }

@@ -10,4 +10,5 @@ echo '## Writing an image' && ./image-writer.sh
 echo '## The view of a store' && ./view.sh "$bin"
 echo '## A sandbox' && ./sandbox.sh
 echo '## Installing' && ./install.sh "$bin"
+echo '## Updating' && ./delta.sh "$bin"
 echo '## Trust' && ./trust.sh "$bin"

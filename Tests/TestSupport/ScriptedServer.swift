@@ -54,22 +54,9 @@ public final class ScriptedServer: Sendable {
   /// Listens, and asks for what to answer.
   public init(_ answer: @escaping @Sendable (Request) -> [Step]) throws {
     self.answer = answer
-    listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
-    var address = sockaddr_in()
-    address.sin_family = sa_family_t(AF_INET)
-    address.sin_addr.s_addr = UInt32(0x7f00_0001).bigEndian
-    var length = socklen_t(MemoryLayout<sockaddr_in>.size)
-    let bound = withUnsafeMutablePointer(to: &address) { [listener] pointer in
-      pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { address in
-        bind(listener, address, length) == 0 && listen(listener, 64) == 0 && getsockname(listener, address, &length) == 0
-      }
-    }
-    guard bound else { throw Unavailable() }
-    port = UInt16(bigEndian: address.sin_port)
+    (listener, port) = try listenOnLoopback()
     detach { [self] in acceptConnections() }
   }
-
-  struct Unavailable: Error {}
 
   /// The address of its root, without a slash at the end.
   public var root: String { "http://127.0.0.1:\(port)" }
@@ -109,8 +96,8 @@ public final class ScriptedServer: Sendable {
     while let request = readRequest(client) {
       for step in answer(request) {
         switch step {
-        case .send(let bytes): if !send(bytes, to: client) { return }
-        case .repeating(let bytes): while send(bytes, to: client) {}
+        case .send(let bytes): if !sendBytes(bytes, to: client) { return }
+        case .repeating(let bytes): while sendBytes(bytes, to: client) {}
         case .hang:
           var byte: UInt8 = 0
           while recv(client, &byte, 1, 0) > 0 {}
@@ -137,16 +124,6 @@ public final class ScriptedServer: Sendable {
       return state.counts[path, default: 0]
     }
     return Request(method: words[0], path: path, head: text, previous: previous)
-  }
-
-  private func send(_ bytes: [UInt8], to client: Int32) -> Bool {
-    var sent = 0
-    while sent < bytes.count {
-      let count = bytes[sent...].withUnsafeBytes { Glibc.send(client, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) }
-      guard count > 0 else { return false }
-      sent += count
-    }
-    return true
   }
 }
 
@@ -205,21 +182,4 @@ public final class Latch: Sendable {
     var ready = pollfd(fd: ends.read, events: Int16(POLLIN), revents: 0)
     poll(&ready, 1, -1)
   }
-}
-
-/// Runs the closure on a thread of its own.
-private func detach(_ body: @escaping @Sendable () -> Void) {
-  final class Box: Sendable {
-    let body: @Sendable () -> Void
-    init(_ body: @escaping @Sendable () -> Void) { self.body = body }
-  }
-  var thread = pthread_t()
-  let box = Unmanaged.passRetained(Box(body)).toOpaque()
-  pthread_create(
-    &thread, nil,
-    { context in
-      context.map { Unmanaged<Box>.fromOpaque($0).takeRetainedValue().body() }
-      return nil
-    }, box)
-  pthread_detach(thread)
 }

@@ -18,7 +18,8 @@ import Testing
     "distri-fetch trust refresh",
     "distri-fetch trust show", "distri-fetch serve", "distri-fetch install", "distri-fetch update", "distri-fetch remove",
     "distri-fetch generations", "distri-fetch rollback", "distri-fetch pin", "distri-fetch unpin", "distri-fetch gc",
-    "distri-fetch list", "distri-fetch info", "distri-fetch why", "distri-fetch verify", "distri-mkimage", "distri-mkimage build",
+    "distri-fetch list", "distri-fetch info", "distri-fetch search", "distri-fetch why", "distri-fetch verify",
+    "distri-fetch repair", "distri-fetch mirror", "distri-mkimage", "distri-mkimage build",
     "distri-mkimage boot",
   ]
 

@@ -14,28 +14,44 @@ extension [UInt8] {
   /// Offers all bytes to the sink.
   func offer(to sink: some TransferSink) throws -> Flow { try sink.consume(unsafe span.bytes) }
 
-  /// Replaces the content by up to `limit` bytes of the file, in its own memory; empty at the end of the file.
+  /// Replaces the content by up to `limit` bytes of the file, in its own memory if it has as many; empty at the end of the file.
   mutating func refill(from file: FileDescriptor, at offset: UInt64, upTo limit: Int) throws(Errno) {
-    if count != limit { self = Array(repeating: 0, count: limit) }
-    var filled = 0
-    while filled < limit {
-      let got = try Self.read(file, at: Int64(clamping: offset) + Int64(filled), into: &self, from: filled)
-      if got == 0 { break }
-      filled += got
-    }
-    removeLast(limit - filled)
-  }
-
-  private static func read(
-    _ file: FileDescriptor, at offset: Int64, into bytes: inout [UInt8], from start: Int
-  ) throws(Errno) -> Int {
     do {
-      return try unsafe bytes.withUnsafeMutableBytes {
-        try unsafe file.read(fromAbsoluteOffset: offset, into: .init(rebasing: $0[start...]))
+      if count == limit {
+        let filled = try unsafe withUnsafeMutableBytes { try unsafe Self.read(file, at: offset, into: $0) }
+        removeLast(limit - filled)
+      } else {
+        // Only what is read is touched: a file may be far smaller than it is allowed to be.
+        self = try unsafe Array(unsafeUninitializedCapacity: limit) { buffer, count in
+          count = try unsafe Self.read(file, at: offset, into: UnsafeMutableRawBufferPointer(buffer))
+        }
       }
     } catch {
       throw error as? Errno ?? .ioError
     }
+  }
+
+  /// All of a file; one byte more than `limit` where it is larger. Memory follows what is there, not the limit.
+  init(contentsOf file: FileDescriptor, upTo limit: Int) throws(Errno) {
+    self = []
+    var wanted = try Int(clamping: Files.status(of: file).byteCount)
+    repeat {
+      // One more, to see the end; some files do not say how long they are, and others grow.
+      wanted = Swift.min(limit, Swift.max(2 * count, wanted, 4095)) + 1
+      try refill(from: file, at: 0, upTo: wanted)
+    } while count == wanted && wanted <= limit
+  }
+
+  /// How many bytes there were, fewer than there is room for only at the end of the file.
+  private static func read(_ file: FileDescriptor, at offset: UInt64, into memory: UnsafeMutableRawBufferPointer) throws -> Int {
+    var filled = 0
+    while filled < memory.count {
+      let got = try unsafe file.read(
+        fromAbsoluteOffset: Int64(clamping: offset) + Int64(filled), into: .init(rebasing: memory[filled...]))
+      if got == 0 { break }
+      filled += got
+    }
+    return filled
   }
 }
 
@@ -86,5 +102,18 @@ extension Digester {
     var hash = SHA512()
     unsafe bytes.withUnsafeBytes { unsafe hash.update(bufferPointer: $0) }
     return Array(hash.finalize())
+  }
+}
+
+extension Digester {
+  /// The first eight bytes of SHA-256, little-endian, of each whole block of the bytes.
+  static func shortHashes(ofBlocks bytes: [UInt8], byteCount: Int) -> [UInt64] {
+    unsafe bytes.withUnsafeBytes { bytes in
+      stride(from: 0, to: bytes.count - bytes.count % byteCount, by: byteCount).map { start in
+        var hash = SHA256()
+        unsafe hash.update(bufferPointer: UnsafeRawBufferPointer(rebasing: bytes[start..<start + byteCount]))
+        return unsafe hash.finalize().withUnsafeBytes { unsafe UInt64(littleEndian: $0.load(as: UInt64.self)) }
+      }
+    }
   }
 }

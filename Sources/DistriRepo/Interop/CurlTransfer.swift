@@ -145,6 +145,9 @@ struct TransferResumption: Sendable, Hashable {
       guard header("Content-Range")?.hasPrefix(expected) == true, !isEncoded else {
         throw RepositoryError.transferFailed(url: request.url, .malformed("another part of the file than was asked for"))
       }
+      if let wanted = start?.entityTag ?? request.entityTag, let tag = header("ETag"), tag != wanted {
+        throw RepositoryError.transferFailed(url: request.url, .rangeUnavailable)
+      }
       byteCount = start?.byteCount ?? 0
     // A body that comes with anything else is not the file.
     default: throw RepositoryError.transferFailed(url: request.url, .status(status))
@@ -152,20 +155,40 @@ struct TransferResumption: Sendable, Hashable {
     hasBegun = true
   }
 
-  private var status: Int {
-    var status = 0
-    _ = unsafe ccurl_get_long(easy, CURLINFO_RESPONSE_CODE, &status)
-    return status
+  private var status: Int { number(CURLINFO_RESPONSE_CODE) ?? 0 }
+
+  /// Nil for 0, which is what libcurl says where there is nothing to say.
+  private func number(_ info: CURLINFO) -> Int? {
+    var value = 0
+    return unsafe ccurl_get_long(easy, info, &value) == CURLE_OK && value != 0 ? value : nil
+  }
+
+  /// What OpenSSL says of the certificate (`X509_V_ERR_…`); libcurl itself looks at the host's name,
+  /// and leaves an unspecified error there.
+  private func certificateDefect(_ text: String) -> CertificateDefect {
+    switch number(CURLINFO_SSL_VERIFYRESULT) {
+    case nil, 1, 62, 64: .wrongHost
+    case 9: .notYetValid
+    case 10: .expired
+    case 18: .selfSigned
+    case 2, 19, 20, 21: .unknownIssuer
+    default: .other(text)
+    }
   }
 
   private func error(_ code: CURLcode, status: Int) -> RepositoryError {
     let detail = unsafe String(cString: errorText)
     let text = detail.isEmpty ? unsafe String(cString: curl_easy_strerror(code)) : detail
     let url = request.url
+    // It has not opened the tunnel that HTTPS goes through.
+    if status == 0, let answer = number(CURLINFO_HTTP_CONNECTCODE), !(200..<300).contains(answer) {
+      return .transferFailed(url: url, .refusedByProxy(answer))
+    }
     switch code {
     case CURLE_HTTP_RETURNED_ERROR where status == 404 || status == 410: return .notFound(url: url)
     case CURLE_HTTP_RETURNED_ERROR where status == 416 && request.range != nil: return .transferFailed(url: url, .rangeUnavailable)
-    case CURLE_HTTP_RETURNED_ERROR: return .transferFailed(url: url, .status(status))
+    case CURLE_HTTP_RETURNED_ERROR where status == 407: return .transferFailed(url: url, .refusedByProxy(status))
+    case CURLE_HTTP_RETURNED_ERROR where status != 0: return .transferFailed(url: url, .status(status))
     // The length of the whole file.
     case CURLE_FILESIZE_EXCEEDED where status == 200 && request.range != nil: return .transferFailed(url: url, .rangeUnavailable)
     case CURLE_OPERATION_TIMEDOUT: return .transferFailed(url: url, .timedOut)
@@ -174,8 +197,9 @@ struct TransferResumption: Sendable, Hashable {
     case CURLE_PARTIAL_FILE, CURLE_GOT_NOTHING, CURLE_RECV_ERROR, CURLE_SEND_ERROR, CURLE_HTTP2, CURLE_HTTP2_STREAM:
       return .transferFailed(url: url, .interrupted(text))
     case CURLE_UNSUPPORTED_PROTOCOL, CURLE_TOO_MANY_REDIRECTS: return .transferFailed(url: url, .redirectRefused)
-    case CURLE_PEER_FAILED_VERIFICATION, CURLE_SSL_CONNECT_ERROR, CURLE_SSL_CACERT_BADFILE, CURLE_SSL_ISSUER_ERROR:
-      return .transferFailed(url: url, .untrusted(text))
+    case CURLE_PEER_FAILED_VERIFICATION: return .transferFailed(url: url, .untrusted(certificateDefect(text)))
+    case CURLE_SSL_CONNECT_ERROR, CURLE_SSL_CACERT_BADFILE, CURLE_SSL_ISSUER_ERROR:
+      return .transferFailed(url: url, .untrusted(.other(text)))
     case CURLE_FILESIZE_EXCEEDED: return .tooLarge(url: url, limit: byteLimit)
     case CURLE_URL_MALFORMAT: return .invalidURL(url)
     default: return .transferFailed(url: url, .malformed(text))
@@ -250,14 +274,20 @@ struct TransferResumption: Sendable, Hashable {
     if start != nil || request.range != nil {
       ok = ok && set(CURLOPT_RANGE, "\(firstByte)-" + (request.range.map { "\($0.upperBound - 1)" } ?? ""))
       if let tag = start?.entityTag ?? request.entityTag { ok = ok && tag.isStrongEntityTag && configureHeader("If-Range: \(tag)") }
-    } else {
+    } else if request.allowsEncoding {
       // The empty string offers every encoding that libcurl was built with.
       ok = ok && set(CURLOPT_ACCEPT_ENCODING, "")
     }
     if request.url.isHTTPS { ok = ok && set(CURLOPT_PIPEWAIT, 1) }
     if let limit = request.timeLimit { ok = ok && set(CURLOPT_TIMEOUT_MS, milliseconds: limit) }
-    if !options.usesProxyOfEnvironment { ok = ok && set(CURLOPT_PROXY, "") }
-    if let file = options.certificateAuthorities { ok = ok && set(CURLOPT_CAINFO, file.string) }
+    if let proxy = options.proxy {
+      ok = ok && set(CURLOPT_PROXY, proxy) && set(CURLOPT_NOPROXY, "")
+    } else if !options.usesProxyOfEnvironment {
+      ok = ok && set(CURLOPT_PROXY, "")
+    }
+    if let file = options.certificateAuthorities {
+      ok = ok && set(CURLOPT_CAINFO, file.string) && set(CURLOPT_PROXY_CAINFO, file.string)
+    }
     return ok && configureLengthLimit() && configureCallbacks()
   }
 

@@ -104,24 +104,37 @@ package enum Files {
     try check("remove", path) { unsafe path.withPlatformString { unsafe unlink($0) } }
   }
 
+  static func open(reading path: FilePath) throws(RepositoryError) -> FileDescriptor {
+    do { return try FileDescriptor.open(path, .readOnly, options: .closeOnExec) } catch {
+      throw .system(operation: "open", path: path, error as? Errno ?? .ioError)
+    }
+  }
+
+  /// Opens a file for reading and writing, which must not exist yet.
+  static func open(creating path: FilePath) throws(RepositoryError) -> FileDescriptor {
+    do {
+      return try FileDescriptor.open(
+        path, .readWrite, options: [.create, .exclusiveCreate, .closeOnExec, .noFollow],
+        permissions: [.ownerReadWrite, .groupRead, .otherRead])
+    } catch {
+      throw .system(operation: "create", path: path, error as? Errno ?? .ioError)
+    }
+  }
+
   /// Creates a file, which must not exist.
   static func create(_ path: FilePath, holding bytes: [UInt8]) throws(RepositoryError) {
-    do {
-      let file = try FileDescriptor.open(
-        path, .writeOnly, options: [.create, .exclusiveCreate, .closeOnExec, .noFollow],
-        permissions: [.ownerReadWrite, .groupRead, .otherRead])
-      try file.closeAfter { _ = try file.writeAll(bytes) }
-    } catch {
+    let file = try open(creating: path)
+    do { try file.closeAfter { _ = try file.writeAll(bytes) } } catch {
       throw .system(operation: "create", path: path, error as? Errno ?? .ioError)
     }
   }
 
   /// The whole content of a file.
   static func contents(of path: FilePath, limit: Int) throws(RepositoryError) -> [UInt8] {
-    var bytes: [UInt8] = []
+    let bytes: [UInt8]
     do {
       let file = try FileDescriptor.open(path, .readOnly, options: [.closeOnExec, .init(rawValue: O_NONBLOCK)])
-      try file.closeAfter { try bytes.refill(from: file, at: 0, upTo: limit + 1) }
+      bytes = try file.closeAfter { try [UInt8](contentsOf: file, upTo: limit) }
     } catch {
       throw .system(operation: "read", path: path, error as? Errno ?? .ioError)
     }

@@ -85,22 +85,32 @@ extension Files {
   }
 
   private static func copyContents(of source: FileDescriptor, to target: FileDescriptor) throws {
-    var offset: UInt64 = 0
+    try copy(from: source, at: 0, to: target, at: 0, byteCount: .max)
+  }
+
+  /// Copies bytes of one file into another, blocks by reference where the file system can; fewer only where the source ends.
+  ///
+  /// - Throws: `Errno`.
+  static func copy(
+    from source: FileDescriptor, at sourceOffset: UInt64, to target: FileDescriptor, at targetOffset: UInt64, byteCount: UInt64
+  ) throws {
+    var done: UInt64 = 0
     var isByKernel = true
     var buffer: [UInt8] = []
-    while true {
+    while done < byteCount {
+      let (from, to) = (sourceOffset + done, targetOffset + done)
       if isByKernel {
-        let place = Int64(clamping: offset)
-        let count = clinux_copy_file_range(source.rawValue, place, target.rawValue, place, 64 << 20)
-        if count > 0 { offset += UInt64(count) }
-        if count == 0 && offset > 0 { return }
+        let wanted = Int(min(64 << 20, byteCount - done))
+        let count = clinux_copy_file_range(source.rawValue, Int64(clamping: from), target.rawValue, Int64(clamping: to), wanted)
+        if count > 0 { done += UInt64(count) }
+        if count == 0 && done > 0 { return }
         // Not between these file systems; nothing at all where the source reports no size.
         if count <= 0 { isByKernel = false }
       } else {
-        try buffer.refill(from: source, at: offset, upTo: 1 << 20)
+        try buffer.refill(from: source, at: from, upTo: Int(min(1 << 20, byteCount - done)))
         if buffer.isEmpty { return }
-        try target.writeAll(toAbsoluteOffset: Int64(clamping: offset), buffer)
-        offset += UInt64(buffer.count)
+        try target.writeAll(toAbsoluteOffset: Int64(clamping: to), buffer)
+        done += UInt64(buffer.count)
       }
     }
   }
@@ -121,6 +131,15 @@ extension Files {
     try rename(temporary, to: path)
   }
 
+  /// Makes `<pkg>-<arch>.meta.textproto` lead to the newest version's metadata: there, the original distri looks for it.
+  static func linkNewest(of packages: [PackageID], in directory: FilePath) throws {
+    for versions in Dictionary(grouping: packages, by: \.unversioned).values {
+      guard let newest = versions.newest() else { continue }
+      guard try status(of: directory.appending(newest.metadataFileName)) != nil else { continue }
+      try replaceLink(at: directory.appending("\(newest.unversioned).meta.textproto"), by: newest.metadataFileName)
+    }
+  }
+
   /// Replaces a file by another content, durable when this returns; what was replaced before it in its directory is durable first.
   static func replace(_ path: FilePath, by bytes: [UInt8]) throws(RepositoryError) {
     let temporary = try create(for: path, holding: bytes)
@@ -138,6 +157,31 @@ extension Files {
   /// Replaces a file by another content: whole at any time, and durable once ``synchronize(_:)`` was called for its directory.
   static func replaceLazily(_ path: FilePath, by bytes: [UInt8]) throws(RepositoryError) {
     try rename(try create(for: path, holding: bytes), to: path)
+  }
+
+  /// Replaces a file by what the body makes: whole at any time, and durable once ``synchronize(_:)`` was called for its directory.
+  ///
+  /// - Parameter make: creates the file; false to remove it, and what it would have replaced.
+  static func replace(_ path: FilePath, makingWith make: (FilePath) throws -> Bool) throws -> Bool {
+    let temporary = temporaryName(for: path)
+    do {
+      let isUseful = try make(temporary)
+      guard isUseful else {
+        try? remove(temporary)
+        if try status(of: path) != nil { try remove(path) }
+        return false
+      }
+      let file = try open(reading: temporary)
+      defer { try? file.close() }
+      guard fsync(file.rawValue) == 0 else {
+        throw RepositoryError.system(operation: "fsync", path: temporary, Errno(rawValue: errno))
+      }
+      try rename(temporary, to: path)
+      return true
+    } catch {
+      try? remove(temporary)
+      throw error
+    }
   }
 
   /// Makes a file under a temporary name.
@@ -165,6 +209,17 @@ extension Files {
     guard fsync(file.rawValue) == 0 else { throw .system(operation: "fsync", path: directory, Errno(rawValue: errno)) }
   }
 
+  /// Makes what a file holds durable.
+  static func synchronizeContents(of path: FilePath) throws(RepositoryError) {
+    do {
+      let file = try FileDescriptor.open(path, .readOnly, options: [.closeOnExec, .noFollow, .nonBlocking])
+      defer { try? file.close() }
+      guard fsync(file.rawValue) == 0 else { throw Errno(rawValue: errno) }
+    } catch {
+      throw .system(operation: "fsync", path: path, error as? Errno ?? .ioError)
+    }
+  }
+
   private static func open(_ directory: FilePath) throws(RepositoryError) -> FileDescriptor {
     do {
       return try FileDescriptor.open(directory, .readOnly, options: [.closeOnExec, .directory])
@@ -176,26 +231,29 @@ extension Files {
   /// Size and SHA-256 of a file.
   ///
   /// - Parameter onBytes: takes the file's bytes as they are read, in order.
-  static func digest(
-    of path: FilePath, onBytes: ([UInt8]) -> Void = { _ in }
-  ) throws -> RepositoryIndex.FileDigest {
-    var digester = Digester()
-    var offset: UInt64 = 0
+  static func digest(of path: FilePath, onBytes: ([UInt8]) -> Void = { _ in }) throws -> RepositoryIndex.FileDigest {
+    let file = try open(reading: path)
+    defer { try? file.close() }
+    return try prefix(of: file, path: path, onBytes: onBytes).digest
+  }
+
+  /// Hashes the first bytes of a file, all of them by default.
+  static func prefix(
+    of file: FileDescriptor, path: FilePath, byteCount: UInt64 = .max, onBytes: ([UInt8]) -> Void = { _ in }
+  ) throws -> ReceivedPrefix {
+    var result = ReceivedPrefix()
     var buffer: [UInt8] = []
-    do {
-      let file = try FileDescriptor.open(path, .readOnly, options: [.closeOnExec])
-      defer { try? file.close() }
-      while true {
-        try Task.checkCancellation()
-        try buffer.refill(from: file, at: offset, upTo: 1 << 20)
-        if buffer.isEmpty { break }
-        digester.update(buffer)
-        onBytes(buffer)
-        offset += UInt64(buffer.count)
+    while result.byteCount < byteCount {
+      try Task.checkCancellation()
+      let wanted = Int(min(1 << 20, byteCount - result.byteCount))
+      do { try buffer.refill(from: file, at: result.byteCount, upTo: wanted) } catch {
+        throw RepositoryError.system(operation: "read", path: path, error)
       }
-    } catch let errno as Errno {
-      throw RepositoryError.system(operation: "read", path: path, errno)
+      if buffer.isEmpty { break }
+      result.digester.update(buffer)
+      onBytes(buffer)
+      result.byteCount += UInt64(buffer.count)
     }
-    return RepositoryIndex.FileDigest(byteCount: offset, sha256: digester.finish())
+    return result
   }
 }

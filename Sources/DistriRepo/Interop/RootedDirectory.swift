@@ -130,9 +130,8 @@ package final class RootedDirectory: Sendable {
     guard raw >= 0 else { return nil }
     let file = FileDescriptor(rawValue: raw)
     defer { try? file.close() }
-    var bytes: [UInt8] = []
     guard let status = try? Files.status(of: file), status.isRegular,
-      (try? bytes.refill(from: file, at: 0, upTo: limit + 1)) != nil, bytes.count <= limit
+      let bytes = try? [UInt8](contentsOf: file, upTo: limit), bytes.count <= limit
     else { return nil }
     return bytes
   }

@@ -25,6 +25,10 @@ public struct Publisher: Sendable {
   private let store: FilePath
   private let output: FilePath
   private let maximumTasks: Int
+  private let compressionLevel: Int?
+
+  /// The smallest image, in bytes, beside which files are put that make its transfer shorter.
+  public static let smallestLargeImage: UInt64 = 1 << 20
 
   /// Plans to publish.
   ///
@@ -32,10 +36,12 @@ public struct Publisher: Sendable {
   ///   - store: the store's directory.
   ///   - output: the repository's directory; made where it does not exist.
   ///   - maximumTasks: packages that are read and hashed at the same time.
-  public init(store: FilePath, output: FilePath, maximumTasks: Int = 4) {
+  ///   - compressionLevel: how small large images are compressed in addition, from 1 to 19; nil for not at all.
+  public init(store: FilePath, output: FilePath, maximumTasks: Int = 4, compressionLevel: Int? = nil) {
     self.store = store
     self.output = output
     self.maximumTasks = max(1, maximumTasks)
+    self.compressionLevel = compressionLevel
   }
 
   /// Publishes the packages and, where the store has them, their debug symbols and sources.
@@ -64,13 +70,13 @@ public struct Publisher: Sendable {
     defer { try? lock.close() }
     try Files.removeLeftovers(in: target)
     let old = PublishedIndex(at: target.appending(Repository.indexFileName))
-    let job = PublishJob(section: section, source: source, target: target, old: old)
+    let job = PublishJob(section: section, source: source, target: target, old: old, compressionLevel: compressionLevel)
     let entries = try await boundedMap(packages) { package in
       let entry = try job.publish(package)
       onPackage(package)
       return entry
     }
-    try job.linkNewest(of: packages)
+    try Files.linkNewest(of: packages, in: target)
     let index = RepositoryIndex(packages: entries)
     try old.replace(by: try index.serialized())
     return SectionReport(
@@ -90,97 +96,5 @@ public struct Publisher: Sendable {
       for try await value in group { results.append(value) }
       return results
     }
-  }
-}
-
-/// What all packages of one section need to be published.
-private struct PublishJob: Sendable {
-  let section: LocalStore.Section
-  let source: FilePath
-  let target: FilePath
-  let old: PublishedIndex
-
-  func publish(_ package: PackageID) throws -> RepositoryIndex.Package {
-    let known = old.entry(of: package)
-    var entry = RepositoryIndex.Package(id: package)
-    let treePath = target.appending(package.imageFileName + BlockTree.fileSuffix)
-    let path = try place(package.imageFileName, known: try hasTree(known, at: treePath) ? known?.image : nil)
-    if let known, path == nil {
-      entry = known
-      entry.metadata = nil
-    } else {
-      let path = path ?? target.appending(package.imageFileName)
-      var tree = BlockTree.Builder()
-      entry.image = try Files.digest(of: path) { tree.update($0) }
-      let made = tree.finish()
-      try Files.replaceCarelessly(treePath, by: made.serialized)
-      entry.treeRoot = made.root
-      let image = try PackageImage(path: path)
-      entry.imageTime = image.creationTime
-      if section != .sources { entry.wellKnownPaths = try WellKnownPaths.of(image) }
-    }
-    if try Files.status(of: source.appending(package.metadataFileName)) != nil {
-      let path = try place(package.metadataFileName, known: known?.metadata)
-      entry.metadata = try path.map { try Files.digest(of: $0) } ?? known?.metadata
-    }
-    return entry
-  }
-
-  /// Whether the image's tree that the old index speaks of is there. One that a power cut took has another size.
-  private func hasTree(_ known: RepositoryIndex.Package?, at path: FilePath) throws -> Bool {
-    guard let image = known?.image, known?.treeRoot != nil else { return false }
-    return try Files.status(of: path)?.byteCount == BlockTree.fileByteCount(of: image.byteCount)
-  }
-
-  /// Puts a file of the store into the repository. Nil when the old index has it as it is; else it is to be hashed.
-  private func place(_ name: String, known: RepositoryIndex.FileDigest?) throws -> FilePath? {
-    try Task.checkCancellation()
-    let (from, to) = (source.appending(name), target.appending(name))
-    guard let wanted = try Files.status(of: from) else {
-      throw RepositoryError.system(operation: "stat", path: from, .noSuchFileOrDirectory)
-    }
-    guard wanted.isRegular else { throw RepositoryError.system(operation: "publish", path: from, .notSupported) }
-    let present = try Files.status(of: to)
-    let isPresent = present.map { $0.isSameFile(as: wanted) || $0.isLikelyCopy(of: wanted) } ?? false
-    if isPresent, let known, known.byteCount == wanted.byteCount, old.isNewer(than: wanted) { return nil }
-    if !isPresent { try Files.linkOrCopy(from, to: to, modified: wanted.modificationTime) }
-    return to
-  }
-
-  /// `<pkg>-<arch>.meta.textproto`, by which the original distri finds the newest version.
-  func linkNewest(of packages: [PackageID]) throws {
-    for versions in Dictionary(grouping: packages, by: \.unversioned).values {
-      guard let newest = versions.newest() else { continue }
-      guard try Files.status(of: target.appending(newest.metadataFileName)) != nil else { continue }
-      try Files.replaceLink(at: target.appending("\(newest.unversioned).meta.textproto"), by: newest.metadataFileName)
-    }
-  }
-}
-
-/// The index that a publisher finds, and replaces.
-private struct PublishedIndex: Sendable {
-  private let path: FilePath
-  private let bytes: [UInt8]?
-  private let entries: [PackageID: RepositoryIndex.Package]
-  private let modificationTime: Files.Time?
-
-  /// One that is missing or damaged counts as empty: everything is hashed again.
-  init(at path: FilePath) {
-    self.path = path
-    modificationTime = (try? Files.status(of: path))?.modificationTime
-    bytes = try? Files.contents(of: path, limit: RepositoryIndex.maximumByteCount)
-    let index = bytes.flatMap { try? RepositoryIndex(serialized: $0, subject: path.string) }
-    entries = Dictionary((index?.packages ?? []).map { ($0.id, $0) }, uniquingKeysWith: { first, _ in first })
-  }
-
-  func entry(of package: PackageID) -> RepositoryIndex.Package? { entries[package] }
-
-  /// A file that changed after the index was written is not what the index says.
-  func isNewer(than file: Files.Status) -> Bool { modificationTime.map { file.modificationTime < $0 } ?? false }
-
-  /// Puts the new index into place, durable, last of all. The same bytes are left alone, so that caches stay valid.
-  func replace(by new: [UInt8]) throws {
-    guard new != bytes else { return }
-    try Files.replace(path, by: new)
   }
 }

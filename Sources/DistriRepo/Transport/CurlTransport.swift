@@ -19,14 +19,16 @@ public final class CurlTransport: Transport {
     /// … for this long is given up. Whole seconds, at least one. A paused transfer does not count.
     public var slownessTimeLimit: Duration = .seconds(30)
     /// How often a transfer is tried altogether when it fails for a reason that may pass. Attempts that brought a MiB or more do not
-    /// count: the next one goes on where they ended, if the server can do that.
+    /// count, unless they were too slow: the next one goes on where they ended, if the server can do that.
     public var maximumAttempts = 4
     /// The wait before the second attempt; it doubles with each further one.
     public var retryDelay: Duration = .milliseconds(250)
     /// The longest chain of redirects.
     public var maximumRedirects = 8
-    /// A file of certificates to trust instead of the system's.
+    /// A file of certificates (PEM) to trust instead of the system's.
     public var certificateAuthorities: FilePath?
+    /// A proxy for everything, such as `http://user:password@host:3128` or `socks5h://host:1080`; nil for none, or that of the environment.
+    public var proxy: String?
     /// Whether libcurl may take a proxy from the usual environment variables; without, none is used.
     public var usesProxyOfEnvironment = false
     /// What servers are told of us.
@@ -74,11 +76,12 @@ public final class CurlTransport: Transport {
       let before = resumption
       do {
         return try await engine.perform(request, resuming: &resumption, into: sink, options: options)
-      } catch RepositoryError.transferFailed(_, let failure) where failure.isTransient || (failure == .status(416) && before != nil)
-      {
-        // There is nothing behind what came so far: then it is another file.
-        if failure == .status(416) { resumption = nil }
-        if let resumption, resumption.byteCount >= (before?.byteCount ?? 0) + Self.progressByteCount {
+      } catch RepositoryError.transferFailed(_, let failure) {
+        // Nothing can go on behind what came so far: it is another file by now.
+        let hasChanged = before != nil && request.range == nil && (failure == .status(416) || failure == .rangeUnavailable)
+        if hasChanged { resumption = nil }
+        guard failure.isTransient || hasChanged else { throw RepositoryError.transferFailed(url: request.url, failure) }
+        if failure != .timedOut, let resumption, resumption.byteCount >= (before?.byteCount ?? 0) + Self.progressByteCount {
           (attempt, delay) = (0, options.retryDelay)
         }
         guard attempt < options.maximumAttempts else { throw RepositoryError.transferFailed(url: request.url, failure) }

@@ -13,7 +13,16 @@ extension Transport {
     try await page(of: url, maximumByteCount: maximumByteCount, timeLimit: timeLimit).bytes
   }
 
-  /// The same, with where it came from in the end: links of a page are relative to that.
+  /// Brings a part of a file into memory.
+  ///
+  /// - Throws: as ``download(_:into:)``.
+  func bytes(of url: String, range: Range<UInt64>) async throws -> [UInt8] {
+    let sink = BufferSink()
+    try await download(TransferRequest(url: url, range: range), into: sink)
+    return sink.bytes
+  }
+
+  /// A small file, with where it came from in the end: links of a page are relative to that.
   ///
   /// - Throws: as ``download(_:into:)``.
   public func page(
@@ -68,24 +77,31 @@ extension Transport {
   func write(
     _ url: String, creating path: FilePath, maximumByteCount: UInt64
   ) async throws -> RepositoryIndex.FileDigest {
-    let file: FileDescriptor
-    do {
-      file = try FileDescriptor.open(
-        path, .writeOnly, options: [.create, .exclusiveCreate, .closeOnExec, .noFollow],
-        permissions: [.ownerReadWrite, .groupRead, .otherRead])
-    } catch {
-      throw RepositoryError.system(operation: "create", path: path, error as? Errno ?? .ioError)
-    }
+    let file = try Files.open(creating: path)
     defer { try? file.close() }
-    let sink = FileSink()
+    var received = ReceivedPrefix()
+    try await receive(TransferRequest(url: url, maximumByteCount: maximumByteCount), into: file, path: path, &received)
+    return received.digest
+  }
+
+  /// Writes the body to the file, behind what has been received.
+  ///
+  /// - Parameters:
+  ///   - received: goes on with what came, also when this throws.
+  ///   - isPart: whether what the file has behind it is left alone.
+  func receive(
+    _ request: TransferRequest, into file: FileDescriptor, path: FilePath, _ received: inout ReceivedPrefix, isPart: Bool = false
+  ) async throws {
+    let sink = FileSink(after: received, isPart: isPart)
     async let written = sink.write(to: file, path: path)
     do {
-      try await download(TransferRequest(url: url, maximumByteCount: maximumByteCount), into: sink)
+      try await download(request, into: sink)
       sink.finish()
     } catch {
       sink.finish()
+      if let all = try? await written { received = all }
       throw error
     }
-    return try await written
+    received = try await written
   }
 }

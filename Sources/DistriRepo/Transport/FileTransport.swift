@@ -80,7 +80,7 @@ public struct FileTransport: Transport {
 
 /// ``CurlTransport`` for `http://` and `https://`, ``FileTransport`` for everything else.
 public struct StandardTransport: Transport {
-  private let http: CurlTransport
+  private let http: CurlTransport?
   private let file = FileTransport()
 
   /// Makes both.
@@ -88,13 +88,19 @@ public struct StandardTransport: Transport {
   /// - Throws: as ``CurlTransport/init(options:)``.
   public init(options: CurlTransport.Options = .init()) throws(RepositoryError) { http = try CurlTransport(options: options) }
 
+  private init() { http = nil }
+
+  /// Brings files of this machine only; for everything else it throws ``TransferFailure/offline``.
+  public static var offline: StandardTransport { StandardTransport() }
+
   /// Leaves it to the one that the scheme calls for.
   ///
   /// - Throws: as ``CurlTransport`` and ``FileTransport``.
   @discardableResult
   public func download(_ request: TransferRequest, into sink: any TransferSink) async throws -> TransferResponse {
-    if request.url.isHTTP { return try await http.download(request, into: sink) }
-    return try await file.download(request, into: sink)
+    guard request.url.isHTTP else { return try await file.download(request, into: sink) }
+    guard let http else { throw RepositoryError.transferFailed(url: request.url, .offline) }
+    return try await http.download(request, into: sink)
   }
 }
 

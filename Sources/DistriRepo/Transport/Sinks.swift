@@ -19,7 +19,16 @@ final class BufferSink: TransferSink {
   func restart() throws { buffer.withLock { $0.removeAll() } }
 }
 
-/// Writes a body to a file and hashes it, off the transport's thread.
+/// The beginning of a file that has come, and its hash so far.
+struct ReceivedPrefix: Sendable {
+  var byteCount: UInt64 = 0
+  var digester = Digester()
+
+  /// What the file is if there is no more of it.
+  var digest: RepositoryIndex.FileDigest { .init(byteCount: byteCount, sha256: digester.finish()) }
+}
+
+/// Writes a body to a file, behind what is there, and hashes it, off the transport's thread.
 ///
 /// The transport's thread only copies bytes into pieces; ``write(to:path:)`` hashes and writes them in its own task. When that
 /// falls behind, this transfer pauses and others go on.
@@ -42,13 +51,22 @@ final class FileSink: TransferSink {
   private static let maximumQueuedByteCount = 4 * pieceByteCount
 
   /// Bytes after which the kernel is told to write them out already, so that the store has little to wait for when it commits.
-  private static let writebackByteCount: Int64 = 8 << 20
+  private static let writebackByteCount: UInt64 = 8 << 20
 
+  private let start: ReceivedPrefix
+  private let isPart: Bool
   private let state = Mutex(State())
   private let pieces: AsyncStream<Piece>
   private let queue: AsyncStream<Piece>.Continuation
 
-  init() { (pieces, queue) = AsyncStream.makeStream() }
+  /// - Parameters:
+  ///   - start: what the file has already.
+  ///   - isPart: whether what lies behind is left alone when the body begins anew.
+  init(after start: ReceivedPrefix = ReceivedPrefix(), isPart: Bool = false) {
+    self.start = start
+    self.isPart = isPart
+    (pieces, queue) = AsyncStream.makeStream()
+  }
 
   func consume(_ bytes: RawSpan) throws -> Flow {
     try state.withLock { state in
@@ -87,27 +105,25 @@ final class FileSink: TransferSink {
 
   /// Writes until ``finish()``.
   ///
-  /// - Returns: what was written.
-  func write(to file: FileDescriptor, path: FilePath) async throws -> RepositoryIndex.FileDigest {
-    var digester = Digester()
-    var offset: Int64 = 0
-    var writtenBack: Int64 = 0
+  /// - Returns: what the file has then.
+  func write(to file: FileDescriptor, path: FilePath) async throws -> ReceivedPrefix {
+    var received = start
+    var writtenBack = start.byteCount
     do {
       for await piece in pieces {
         switch piece {
         case .restart:
-          digester = Digester()
-          offset = 0
-          writtenBack = 0
-          try file.resize(to: 0)
+          received = start
+          writtenBack = start.byteCount
+          if !isPart { try file.resize(to: Int64(start.byteCount)) }
         case .bytes(let bytes):
-          digester.update(bytes)
-          try file.writeAll(toAbsoluteOffset: offset, bytes)
-          offset += Int64(bytes.count)
+          received.digester.update(bytes)
+          try file.writeAll(toAbsoluteOffset: Int64(received.byteCount), bytes)
+          received.byteCount += UInt64(bytes.count)
           written(bytes.count)
-          if offset - writtenBack >= Self.writebackByteCount {
-            file.startWriteback(from: writtenBack, byteCount: offset - writtenBack)
-            writtenBack = offset
+          if received.byteCount - writtenBack >= Self.writebackByteCount {
+            file.startWriteback(from: Int64(writtenBack), byteCount: Int64(received.byteCount - writtenBack))
+            writtenBack = received.byteCount
           }
         }
       }
@@ -118,7 +134,7 @@ final class FileSink: TransferSink {
     }
     // A cancelled task sees the end of the pieces early.
     try Task.checkCancellation()
-    return RepositoryIndex.FileDigest(byteCount: UInt64(offset), sha256: digester.finish())
+    return received
   }
 
   private func written(_ count: Int) {

@@ -49,6 +49,9 @@ public struct TransferRequest: Sendable, Hashable {
   /// With a range: the ``TransferResponse/entityTag`` that the file has to have, so that a file which changed between two parts is noticed.
   public var entityTag: String?
 
+  /// Whether the server may encode the file for the way, if that is a whole one: of no use for what is compressed already.
+  public var allowsEncoding = true
+
   /// Makes a request for a file.
   public init(url: String, maximumByteCount: UInt64, timeLimit: Duration? = nil) {
     self.url = url

@@ -82,6 +82,9 @@ public final class PackageImage: Sendable {
   /// The size of the file in bytes.
   public var byteCount: UInt64 { mapping.byteCount }
 
+  /// Whether its maker compressed files, so that the bytes of one change with those before it.
+  public var compressesFiles: Bool { superblock.flags & Superblock.uncompressedData == 0 }
+
   /// How many files, directories and so on the image says it holds.
   public var inodeCount: UInt32 { superblock.inodeCount }
 

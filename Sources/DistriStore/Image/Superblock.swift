@@ -9,6 +9,7 @@ struct Superblock: Sendable {
   let blockSize: UInt32
   let fragmentCount: UInt32
   let compression: UInt16
+  let flags: UInt16
   let identifierCount: UInt16
   let rootReference: UInt64
   /// The image without padding; nothing lies behind it.
@@ -21,6 +22,8 @@ struct Superblock: Sendable {
 
   static let byteCount: UInt64 = 96
   static let metadataBlockSize = 8192
+  /// A flag: files are not compressed.
+  static let uncompressedData: UInt16 = 2
   /// «Not there» in the fields of the format.
   static let absent32 = UInt32.max
   static let absent64 = UInt64.max
@@ -44,6 +47,7 @@ struct Superblock: Sendable {
     blockSize = try u32(12)
     fragmentCount = try u32(16)
     compression = try u16(20)
+    flags = try u16(24)
     identifierCount = try u16(26)
     rootReference = try u64(32)
     bytesUsed = try u64(40)

@@ -25,11 +25,17 @@ public struct RepositoryIndex: Sendable, Hashable {
     public var treeRoot: [UInt8]?
     /// When the image was made, as it says itself (extension), in seconds since 1970.
     public var imageTime: UInt32?
+    /// `<image>.tree`, which has the tree (extension); nil where there is none.
+    public var tree: FileDigest?
+    /// `<image>.zst`, the image compressed with zstd (extension); nil where there is none.
+    public var compressed: FileDigest?
+    /// `<image>.blocks`, by which a client finds what of the image it has (extension); nil where there is none.
+    public var blocks: FileDigest?
 
     /// Makes an entry.
     public init(
       id: PackageID, wellKnownPaths: [String] = [], image: FileDigest? = nil, metadata: FileDigest? = nil, treeRoot: [UInt8]? = nil,
-      imageTime: UInt32? = nil
+      imageTime: UInt32? = nil, tree: FileDigest? = nil, compressed: FileDigest? = nil, blocks: FileDigest? = nil
     ) {
       self.id = id
       self.wellKnownPaths = wellKnownPaths
@@ -37,6 +43,9 @@ public struct RepositoryIndex: Sendable, Hashable {
       self.metadata = metadata
       self.treeRoot = treeRoot
       self.imageTime = imageTime
+      self.tree = tree
+      self.compressed = compressed
+      self.blocks = blocks
     }
   }
 
@@ -76,7 +85,10 @@ public struct RepositoryIndex: Sendable, Hashable {
             image: try package.hasImage ? FileDigest(package.image, subject: subject) : nil,
             metadata: try package.hasMetadata ? FileDigest(package.metadata, subject: subject) : nil,
             treeRoot: try package.hasTreeRoot ? FileDigest.hash(Array(package.treeRoot), subject: subject) : nil,
-            imageTime: package.hasImageTime ? package.imageTime : nil)
+            imageTime: package.hasImageTime ? package.imageTime : nil,
+            tree: try package.hasTree ? FileDigest(package.tree, subject: subject) : nil,
+            compressed: try package.hasCompressed ? FileDigest(package.compressed, subject: subject) : nil,
+            blocks: try package.hasBlocks ? FileDigest(package.blocks, subject: subject) : nil)
         })
     } catch let error as StoreError {
       throw .invalidMetadata(of: subject, line: nil, reason: "\(error)")
@@ -98,6 +110,9 @@ public struct RepositoryIndex: Sendable, Hashable {
           if let metadata = package.metadata { $0.metadata = metadata.message }
           if let root = package.treeRoot { $0.treeRoot = .init(root) }
           if let time = package.imageTime { $0.imageTime = time }
+          if let tree = package.tree { $0.tree = tree.message }
+          if let compressed = package.compressed { $0.compressed = compressed.message }
+          if let blocks = package.blocks { $0.blocks = blocks.message }
         }
       }
     }

@@ -77,7 +77,7 @@ public struct Collector: Sendable {
     }
   }
 
-  /// Removes generations first, then images that belong to packages, then packages. A kill in between leaves only what the next one removes.
+  /// Removes downloads that broke off and generations first, then images that belong to packages, then packages. A kill in between leaves only what the next one removes.
   ///
   /// - Throws: as ``plan()``, and then nothing was removed; ``StoreError/locked(_:holder:)``.
   public func collect() async throws -> Report {
@@ -85,6 +85,7 @@ public struct Collector: Sendable {
     let lock = try await writer.lock(patience: store.patience)
     let report = try await blocking {
       try writer.recover()
+      try writer.partials.removeAll()
       let report = try decide(reserved: try writer.reservations())
       try writer.removeGenerations(report.removedGenerations)
       return report

@@ -22,8 +22,11 @@ public struct StagingArea: ~Copyable, Sendable {
 
   /// Both paths, for a task that cannot borrow the area.
   public func files(of package: PackageID) -> StagedFiles {
-    StagedFiles(image: imagePath(of: package), metadata: metadataPath(of: package))
+    StagedFiles(image: imagePath(of: package), metadata: metadataPath(of: package), partials: partials)
   }
+
+  /// What outlives the area when its writer is killed.
+  public var partials: PartialFiles { PartialFiles(staging: directory.removingLastComponent()) }
 
   /// Writes the package's metadata file.
   ///

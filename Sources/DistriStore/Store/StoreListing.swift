@@ -11,6 +11,16 @@ public enum StoreDefect: Sendable, Hashable {
   case unknownFile(String)
 }
 
+extension StoreDefect {
+  /// The package that is not whole.
+  var package: PackageID? {
+    switch self {
+    case .imageWithoutMetadata(let package), .metadataWithoutImage(let package): package
+    case .unknownFile: nil
+    }
+  }
+}
+
 extension StoreDefect: CustomStringConvertible {
   /// A sentence for people.
   public var description: String {

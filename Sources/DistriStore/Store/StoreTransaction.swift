@@ -17,8 +17,16 @@ extension LocalStore {
   ///   files was not staged; ``StoreError/system(operation:path:_:)``.
   public func transaction(_ body: (borrowing StagingArea) async throws -> Void) async throws { _ = try await transact(nil, body) }
 
+  /// Adds packages, and puts them in the place of damaged ones: as ``transaction(_:)``, but of the packages that are named, what is there
+  /// counts for nothing. Programs that have an old image open keep it.
+  ///
+  /// - Throws: as ``transaction(_:)``.
+  public func repair(_ damaged: Set<PackageID>, _ body: (borrowing StagingArea) async throws -> Void) async throws {
+    _ = try await transact(nil, replacing: damaged, body)
+  }
+
   func transact(
-    _ change: GenerationMaker?, _ body: (borrowing StagingArea) async throws -> Void
+    _ change: GenerationMaker?, replacing damaged: Set<PackageID> = [], _ body: (borrowing StagingArea) async throws -> Void
   ) async throws -> Generation? {
     let writer = try await openForWriting()
     let lock = try await writer.lock(patience: patience)
@@ -38,7 +46,7 @@ extension LocalStore {
       let generation = try await blocking { [self] in
         // Again: what another writer had decided when it was killed meanwhile comes before what we decide.
         try writer.recover()
-        return try writer.commit(staged, handle, name, change, self)
+        return try writer.commit(staged, replacing: damaged, handle, name, change, self)
       }
       lock.release()
       return generation
@@ -139,17 +147,22 @@ struct StoreWriter: Sendable {
     section = .packages
   }
 
+  var partials: PartialFiles { PartialFiles(staging: staging.path) }
+
   func lock(patience: Duration) async throws -> StoreLock {
     try await StoreLock.acquire(in: staging, store: store.path, patience: patience)
   }
 
   /// Makes the staged packages appear; their data is on the medium.
   ///
-  /// - Parameter change: decides what the next generation names.
+  /// - Parameters:
+  ///   - damaged: whose files are replaced, whatever they are.
+  ///   - change: decides what the next generation names.
   func commit(
-    _ staged: consuming StagedPackages, _ area: DirectoryHandle, _ name: EntryName, _ change: GenerationMaker?, _ own: LocalStore
+    _ staged: consuming StagedPackages, replacing damaged: Set<PackageID>, _ area: DirectoryHandle, _ name: EntryName,
+    _ change: GenerationMaker?, _ own: LocalStore
   ) throws -> Generation? {
-    try dropPresent(&staged, area)
+    try dropPresent(&staged, except: damaged, area)
     if section.needsMetadata {
       if let package = staged.images.subtracting(staged.metadata).min() {
         throw StoreError.invalidMetadata(of: package.metadataFileName, line: nil, reason: "the image was staged without it")
@@ -178,8 +191,10 @@ struct StoreWriter: Sendable {
   }
 
   /// Takes out of the area what the store has already, byte for byte.
-  private func dropPresent(_ staged: inout StagedPackages, _ area: DirectoryHandle) throws(StoreError) {
-    for package in staged.images.union(staged.metadata).sorted() where try isVisible(package) {
+  private func dropPresent(
+    _ staged: inout StagedPackages, except damaged: Set<PackageID>, _ area: DirectoryHandle
+  ) throws(StoreError) {
+    for package in staged.images.union(staged.metadata).subtracting(damaged).sorted() where try isVisible(package) {
       for file in [package.imageFileName, package.metadataFileName] {
         let name = try EntryName(file)
         guard try area.status(of: name) != nil else { continue }
@@ -226,8 +241,9 @@ struct StoreWriter: Sendable {
 
   /// Clears or finishes the areas of writers that live no more. A live one holds its area's lock.
   func recover() throws(StoreError) {
+    try partials.prune()
     var finished = false
-    for name in try staging.names() where name.description != StoreLock.fileName {
+    for name in try staging.names() where ![StoreLock.fileName, PartialFiles.directoryName].contains(name.description) {
       guard let area = try openArea(name) else { continue }
       do { guard try area.descriptor.lockExclusively() else { continue } } catch {
         throw .system(operation: "lock", path: area.path, error)

@@ -26,7 +26,7 @@ func synchronize(_ names: [String], in directory: DirectoryHandle) async throws 
 }
 
 /// Runs what may wait for a disk on a thread that may block, which those of Swift's concurrency may not.
-func blocking<R: Sendable>(_ body: @escaping @Sendable () throws -> R) async throws -> R {
+package func blocking<R: Sendable>(_ body: @escaping @Sendable () throws -> R) async throws -> R {
   try await withCheckedThrowingContinuation { done in
     DispatchQueue.global().async { done.resume(with: Result { try body() }) }
   }

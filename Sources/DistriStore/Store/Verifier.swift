@@ -11,11 +11,14 @@ public struct Verifier: Sendable {
     public var subject: String
     /// What is wrong, for people.
     public var reason: String
+    /// The package whose files, brought anew, would mend it; nil where that is not known to help.
+    public var remedy: PackageID?
 
     /// Makes a finding.
-    public init(subject: String, reason: String) {
+    public init(subject: String, reason: String, remedy: PackageID? = nil) {
       self.subject = subject
       self.reason = reason
+      self.remedy = remedy
     }
   }
 
@@ -30,7 +33,7 @@ public struct Verifier: Sendable {
   ///
   /// - Throws: ``StoreError/system(operation:path:_:)`` when the store cannot be listed.
   public func findings() throws(StoreError) -> [Finding] {
-    var result = try store.defects().map { Finding(subject: "store", reason: "\($0)") }
+    var result = try store.defects().map { Finding(subject: "store", reason: "\($0)", remedy: $0.package) }
     guard store.section == .packages else { return result }
     let current: UInt64?
     do throws(StoreError) { current = try store.generations.currentNumber() } catch {
@@ -45,7 +48,9 @@ public struct Verifier: Sendable {
     for number in numbers {
       do throws(StoreError) {
         let missing = try store.generations.generation(number).selection.packages.filter { !present.contains($0) }
-        result += missing.map { Finding(subject: "generation \(number)", reason: "\($0) is not there; install it again") }
+        result += missing.map {
+          Finding(subject: "generation \(number)", reason: "\($0) is not there; repair or install it", remedy: $0)
+        }
       } catch {
         // A collector may have been quicker.
         if case .noGeneration = error { continue }

@@ -28,14 +28,14 @@ public struct TrustOptions: ParsableArguments {
     TrustStore(path: FilePath(directory ?? Self.defaultDirectory).appending(Self.name(of: root)))
   }
 
-  /// Brings a repository's metadata up to date; nil when no root of it is trusted.
-  public func refresh(_ root: String, through transport: any Transport) async throws -> TrustedRepository? {
+  /// Brings a repository's metadata up to date, from one of its mirrors; nil when no root of it is trusted.
+  public func refresh(_ root: String, at mirror: String, through transport: any Transport) async throws -> TrustedRepository? {
     let store = store(of: root)
     guard try store.isInitialized else { return nil }
     var options = TUFClient.Options()
     // Everybody may look for packages, but only the machine's administrator goes on with what it trusts.
     options.isReadOnly = !FileManager.default.isWritableFile(atPath: store.path.string)
-    let metadata = (root.hasSuffix("/") ? String(root.dropLast()) : root) + "/" + MetadataPublisher.directoryName
+    let metadata = (mirror.hasSuffix("/") ? String(mirror.dropLast()) : mirror) + "/" + MetadataPublisher.directoryName
     return try await TUFClient(store: store, metadata: metadata, transport: transport, options: options).refresh()
   }
 

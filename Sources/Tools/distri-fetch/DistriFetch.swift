@@ -30,6 +30,7 @@ struct DistriFetch: ParsableCommand {
     subcommands: [
       Publish.self, Keys.self, Serve.self, Trust.self, Install.self, Update.self, Remove.self, ListGenerations.self, Rollback.self,
       Pin.self, Unpin.self, GarbageCollection.self, List.self, Info.self, Search.self, Why.self, Verify.self,
+      Repair.self, MirrorCommand.self,
     ])
 }
 

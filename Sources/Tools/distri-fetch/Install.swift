@@ -51,10 +51,9 @@ struct Install: AsyncParsableCommand {
     let start = clock.now
     let queries = try packages.map { try PackageQuery(parsing: $0) }
     let progress = InstallProgress()
-    let transport = MeteredTransport(try RepositoryOptions.transport()) { progress.add($0) }
-    let sources = try await repositories.open(through: transport)
+    let sources = try await repositories.open({ MeteredTransport($0) { progress.add($0) } }, onReused: { progress.addReused($0) })
     let store = try openStore()
-    let installer = Installer(repositories: sources, store: store, maximumDownloads: jobs)
+    let installer = Installer(repositories: sources, store: store, maximumDownloads: jobs, isOffline: repositories.transfer.offline)
     let sets = try Set(set).sorted().map { try Generation.PackageSet(named: $0, in: Making.configuration) }
     let plan = try await installer.plan(queries + sets.flatMap(\.members))
     var result = InstallResult()
@@ -62,10 +61,11 @@ struct Install: AsyncParsableCommand {
       progress.begin(plan)
       defer { progress.finish() }
       let change = repositories.section == .packages ? Self.selecting(queries, sets, plan.requested) : nil
-      result = try await installer.install(plan, making: change, defaultsBelow: FilePath(root)) { _ in progress.addPackage() }
+      result = try await installer.install(
+        plan, defaultsBelow: FilePath(root), onFetched: { _ in progress.addPackage() }, making: change)
     }
-    result.sayNewDefaults()
-    try report(plan, result.generation, after: clock.now - start)
+    try await result.finish(below: root)
+    try report(plan, result.generation, reused: progress.reusedByteCount, after: clock.now - start)
   }
 
   /// Asks for packages and sets, beside what was asked for before.
@@ -91,10 +91,11 @@ struct Install: AsyncParsableCommand {
     return try LocalStore(path: root.appending("roimg"), section: repositories.section)
   }
 
-  private func report(_ plan: InstallPlan, _ generation: Generation?, after time: Duration) throws {
-    if json { return try printJSON(Summary(plan, generation?.number, isDryRun: dryRun)) }
+  private func report(_ plan: InstallPlan, _ generation: Generation?, reused: UInt64, after time: Duration) throws {
+    if json { return try printJSON(Summary(plan, generation?.number, reused: reused, isDryRun: dryRun)) }
     for item in plan.missing { Terminal.standardOutput.write("\(item.id)\n") }
-    let count = "\(plan.missing.count) packages, \(ProgressDisplay.megabytes(plan.byteCount))"
+    let saved = reused == 0 ? "" : ", of which \(ProgressDisplay.megabytes(reused)) did not have to be transferred"
+    let count = "\(plan.missing.count) packages, \(ProgressDisplay.megabytes(plan.byteCount))\(saved)"
     let requested = plan.requested.map(\.description).joined(separator: ", ")
     Terminal.standardError.write(
       plan.missing.isEmpty && generation == nil
@@ -109,11 +110,14 @@ struct Install: AsyncParsableCommand {
     var installed: [PackageID]
     var present: [PackageID]
     var bytes: UInt64
+    /// Those of them that were there, or came compressed.
+    var reusedBytes: UInt64
     /// The one that is current now; nil when nothing is selected that was not.
     var generation: UInt64?
     var dryRun: Bool
 
-    init(_ plan: InstallPlan, _ generation: UInt64?, isDryRun: Bool) {
+    init(_ plan: InstallPlan, _ generation: UInt64?, reused: UInt64, isDryRun: Bool) {
+      reusedBytes = reused
       self.generation = generation
       requested = plan.requested
       installed = plan.missing.map(\.id)
@@ -138,6 +142,7 @@ private final class InstallProgress: Sendable {
     var display: ProgressDisplay?
     var packages = 0
     var total = 0
+    var reusedByteCount: UInt64 = 0
   }
 
   private let state = Mutex(State())
@@ -152,6 +157,13 @@ private final class InstallProgress: Sendable {
   func add(_ byteCount: Int64) {
     state.withLock { $0.display?.advance(by: UInt64(bitPattern: byteCount), detail: "\($0.packages)/\($0.total) packages") }
   }
+
+  func addReused(_ byteCount: UInt64) {
+    state.withLock { $0.reusedByteCount += byteCount }
+    add(Int64(clamping: byteCount))
+  }
+
+  var reusedByteCount: UInt64 { state.withLock { $0.reusedByteCount } }
 
   func addPackage() { state.withLock { $0.packages += 1 } }
 

@@ -15,10 +15,12 @@ struct Publish: AsyncParsableCommand {
       Images are hard links of the store's where both lie on one file system. The index and, at the very end, the signed
       timestamp are replaced by a rename: readers see the old repository or the new one. Run it again after each change of the
       store, and now and then without one: what has lived more than half its time is signed anew, all else is left alone. The
-      root's key is needed only the first time and with --rotate-root.
+      root's key is needed only the first time and with --rotate-root. Beside images of 1 MiB and more lie the hashes of their blocks, so
+      that updates fetch only what is new.
 
         distri-fetch keys generate --out keys
         distri-fetch publish /roimg --out /srv/distri --keys keys
+        distri-fetch publish /roimg --out /srv/distri --keys keys --compress
         distri-fetch publish /roimg --out /srv/distri --key timestamp=t.pem --key snapshot=s.pem \\
           --key-command 'targets=targets.pub.pem:ssh vault sign-targets'
         distri-fetch publish /roimg --out /srv/distri --keys new-keys --rotate-root \\
@@ -35,11 +37,22 @@ struct Publish: AsyncParsableCommand {
 
   @OptionGroup var signing: SigningOptions
 
-  @Option(name: .shortAndLong, help: "How many packages are hashed at the same time.")
+  @Option(
+    defaultAsFlag: 9,
+    help: ArgumentHelp(
+      "Put large images compressed with zstd beside them, too: from 1, fast, to 19, small; 9 when no level is given.",
+      valueName: "level"))
+  var compress: Int?
+
+  @Option(name: .shortAndLong, help: "How many packages are hashed, and compressed, at the same time.")
   var jobs = 4
 
   @Flag(help: "Print what was published as JSON.")
   var json = false
+
+  func validate() throws {
+    if let compress, !(1...19).contains(compress) { throw ValidationError("--compress is from 1 to 19") }
+  }
 
   func run() async throws {
     let signing = try signing.signing()
@@ -49,7 +62,7 @@ struct Publish: AsyncParsableCommand {
         key: out, reason: "the repository is signed, but no keys are given; give --keys, --key or --key-command")
     }
     let progress = ProgressDisplay("publishing", total: 0)
-    let publisher = Publisher(store: FilePath(store), output: FilePath(out), maximumTasks: jobs)
+    let publisher = Publisher(store: FilePath(store), output: FilePath(out), maximumTasks: jobs, compressionLevel: compress)
     let sections = try await publisher.publish { progress.advance(detail: $0.description) }
     progress.finish()
     var signed: MetadataPublisher.Report?

@@ -30,7 +30,7 @@ struct List: AsyncParsableCommand {
 
   func run() async throws {
     if installed { return try listInstalled() }
-    let sources = try await repositories.open(through: try RepositoryOptions.transport())
+    let sources = try await repositories.open()
     var packages = Set(sources.flatMap { $0.packages() }).sorted()
     if !all { packages = Dictionary(grouping: packages, by: \.unversioned).values.compactMap { $0.newest() }.sorted() }
     if json { return try printJSON(packages) }
@@ -67,7 +67,7 @@ struct Info: AsyncParsableCommand {
 
   func run() async throws {
     if installed { return try showInstalled() }
-    let sources = try await repositories.open(through: try RepositoryOptions.transport())
+    let sources = try await repositories.open()
     let query = try PackageQuery(parsing: package)
     guard let id = query.newest(of: sources.flatMap { $0.packages() }),
       let repository = Resolver(sources).repository(of: id)
@@ -142,11 +142,13 @@ struct Info: AsyncParsableCommand {
 
 struct Search: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Find packages by name, or by the name of a program, library or other file that they bring.",
+    abstract: "Find packages by name, or by a program, library or other file that they bring.",
     discussion: """
-      A record is a package, and the file that was found in it.
+      A record is a package, and the file that was found in it. Files are those of the directories that packages share: programs, libraries,
+      headers and so on.
 
         distri-fetch search libz.so.1 --repo https://repo.example.org/distri
+        distri-fetch search --file bin/nano
       """)
 
   @Argument(help: ArgumentHelp("Part of a package's name, or the whole name of a file.", valueName: "name"))
@@ -154,16 +156,31 @@ struct Search: AsyncParsableCommand {
 
   @OptionGroup var repositories: RepositoryOptions
 
+  @Flag(name: .customLong("file"), help: "Look for files only: a name, or the end of a path such as bin/nano.")
+  var onlyFiles = false
+
+  @Flag(help: "Print a JSON array.")
+  var json = false
+
   func run() async throws {
-    let sources = try await repositories.open(through: try RepositoryOptions.transport())
-    var found = false
+    let sources = try await repositories.open()
+    var records: [Record] = []
+    var path = name[...]
+    while path.first == "/" { path.removeFirst() }
     for package in sources.flatMap(\.index.packages) {
-      var records = package.id.name.contains(name) ? ["\(package.id)\n"] : []
-      let paths = package.wellKnownPaths.filter { $0 == name || $0.hasSuffix("/\(name)") }
-      records += paths.map { "\(package.id)\t\($0)\n" }
-      for record in records { Terminal.standardOutput.write(record) }
-      found = found || !records.isEmpty
+      if !onlyFiles, package.id.name.contains(name) { records.append(Record(package: package.id)) }
+      let paths = package.wellKnownPaths.filter { $0 == path || $0.hasSuffix("/\(path)") }
+      records += paths.map { Record(package: package.id, file: $0) }
     }
-    if !found { throw RepositoryError.unresolved(name, neededBy: nil, repositories: sources.map(\.root)) }
+    if records.isEmpty { throw RepositoryError.unresolved(name, neededBy: nil, repositories: sources.map(\.root)) }
+    if json { return try printJSON(records) }
+    for record in records {
+      Terminal.standardOutput.write("\(record.package)\(record.file.map { "\t\($0)" } ?? "")\n")
+    }
+  }
+
+  private struct Record: Encodable {
+    var package: PackageID
+    var file: String?
   }
 }

@@ -24,8 +24,10 @@ enum Making {
   /// Now, in seconds since 1970.
   static var time: Int64 { Int64(Date().timeIntervalSince1970) }
 
-  /// The command line, without what says where.
-  static var command: String { (["distri-fetch"] + CommandLine.arguments.dropFirst()).joined(separator: " ") }
+  /// The command line, without passwords in it.
+  static var command: String {
+    (["distri-fetch"] + CommandLine.arguments.dropFirst().map(\.withoutCredentials)).joined(separator: " ")
+  }
 
   /// `/etc/distri`, or what `DISTRICFG` names.
   static var configuration: FilePath { FilePath(ProcessInfo.processInfo.environment["DISTRICFG"] ?? "/etc/distri") }

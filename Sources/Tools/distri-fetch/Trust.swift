@@ -66,14 +66,15 @@ struct RefreshTrust: AsyncParsableCommand {
       """)
 
   @OptionGroup var trust: TrustOptions
-
-  @Option(name: .long, help: ArgumentHelp("A repository: URL or directory. May be repeated.", valueName: "url"))
-  var repo: [String] = []
+  @OptionGroup var addresses: AddressOptions
+  @OptionGroup var transfer: TransferOptions
 
   func run() async throws {
-    let transport = try RepositoryOptions.transport()
-    for root in try RepositoryOptions.roots(repo) {
-      guard let repository = try await trust.refresh(root, through: transport) else {
+    let entries = try addresses.entries()
+    let transport = try transfer.transport(forMirrors: entries.contains { !$0.mirrors.isEmpty })
+    for entry in entries {
+      let (root, mirrors) = (entry.root, MirrorSet(entry))
+      guard let repository = try await mirrors.firstGood({ try await trust.refresh(root, at: $0, through: transport) }) else {
         throw RepositoryError.unsigned(repository: root)
       }
       for (role, head) in repository.heads {
@@ -95,18 +96,17 @@ struct ShowTrust: AsyncParsableCommand {
 
   @OptionGroup var trust: TrustOptions
 
-  @Option(name: .long, help: ArgumentHelp("A repository: URL or directory. May be repeated.", valueName: "url"))
-  var repo: [String] = []
+  @OptionGroup var addresses: AddressOptions
 
   @Flag(help: "Print JSON.")
   var json = false
 
   func run() async throws {
     var reports: [Report] = []
-    for root in try RepositoryOptions.roots(repo) {
+    for root in try addresses.entries().map(\.root) {
       let store = trust.store(of: root)
       guard try store.isInitialized else {
-        guard repo.isEmpty else { throw RepositoryError.unsigned(repository: root) }
+        guard addresses.repo.isEmpty else { throw RepositoryError.unsigned(repository: root) }
         reports.append(Report(repository: root, directory: store.path.string))
         continue
       }

@@ -4,6 +4,7 @@
 import ArgumentParser
 import DistriRepo
 import DistriStore
+import FoundationEssentials
 import SystemPackage
 import ToolSupport
 
@@ -52,19 +53,19 @@ struct Update: AsyncParsableCommand {
     }
     var wanted = before
     wanted.sets = try followed(before.sets)
-    let sources = try await repositories.open(through: try RepositoryOptions.transport())
-    let installer = Installer(repositories: sources, store: store, maximumDownloads: jobs)
+    let sources = try await repositories.open()
+    let installer = Installer(repositories: sources, store: store, maximumDownloads: jobs, isOffline: repositories.transfer.offline)
     let plan = try await installer.planUpdate(of: wanted, only: queries)
     if dryRun { return try report(try await planned(wanted, plan, sources, before), nil) }
     let (sets, requested, time, command) = (wanted.sets, plan.requested, Making.time, Making.command)
     let result = try await installer.install(
-      plan,
+      plan, defaultsBelow: FilePath(machine.root),
       making: { context in
         var selection = context.selection
         selection.sets = sets
         return GenerationChange(selection: try context.resolve(selection, with: requested), time: time, command: command)
-      }, defaultsBelow: FilePath(machine.root))
-    result.sayNewDefaults()
+      })
+    try await result.finish(below: machine.root)
     let after = result.generation?.selection.packages ?? before.packages
     try report(SelectionDifference(from: before.packages, to: after), result.generation?.number)
   }
@@ -117,11 +118,20 @@ struct ChangeReport: Encodable {
 }
 
 extension InstallResult {
-  /// Names files that want a look.
-  func sayNewDefaults() {
+  /// Does what is left once the packages are there, and names files that want a look.
+  func finish(below root: String) async throws {
     for path in newDefaults {
       Terminal.standardError.write(
         "/\(path): the new default; /\(path.dropLast(4)) has been changed here and stays: compare the two\n")
+    }
+    // Only warnings: what went well is of no interest.
+    let environment = ProcessInfo.processInfo.environment.merging(["SYSTEMD_LOG_LEVEL": "warning"]) { $1 }.map { "\($0)=\($1)" }
+    for declaration in declarations {
+      do {
+        try await declaration.apply(below: FilePath(root), environment: environment)
+      } catch let error as RepositoryError {
+        Terminal.standardError.write("distri-fetch: \(error)\n")
+      }
     }
   }
 }

@@ -50,9 +50,7 @@ public struct TUFClient: Sendable {
   ///   - metadata: the URL or path of the directory of metadata.
   public init(store: TrustStore, metadata: String, transport: any Transport, options: Options = Options()) {
     self.store = store
-    var metadata = metadata
-    while metadata.utf8.count > 1, metadata.hasSuffix("/") { metadata.removeLast() }
-    self.metadata = metadata
+    self.metadata = metadata.withoutTrailingSlashes
     self.transport = transport
     self.options = options
   }
@@ -242,13 +240,62 @@ public struct TrustedRepository: Sendable {
     }
   }
 
+  /// All targets of all roles, each path once, as who is asked first has it. All metadata is in the store then.
+  ///
+  /// - Throws: as ``target(_:)``.
+  mutating func allTargets() async throws -> [Target] {
+    let lock = try await client.store.lock(timeLimit: client.options.lockTimeLimit)
+    defer { try? lock.close() }
+    return try await client.durably { try await collectTargets() }
+  }
+
+  private mutating func collectTargets() async throws -> [Target] {
+    typealias Scope = (String) -> Bool
+    var result: [Target] = []
+    // Without a role: nobody behind speaks for what is in the scope.
+    var waiting: [(role: String?, delegator: String, scope: Scope)] = [("targets", "root", { _ in true })]
+    var closed: [Scope] = []
+    var visited: Set<[[UInt8]]> = []
+    var seen: Set<[UInt8]> = []
+    while let (role, delegator, scope) = waiting.popLast() {
+      guard let role else {
+        closed.append(scope)
+        continue
+      }
+      guard visited.insert([Array(delegator.utf8), Array(role.utf8)]).inserted else { continue }
+      guard visited.count <= client.options.maximumDelegations else {
+        throw RepositoryError.untrusted(file: role, .tooMany("roles to ask", limit: client.options.maximumDelegations))
+      }
+      let targets = try await client.targets(of: role, by: delegator, &trusted)
+      for member in targets.targets.members where scope(member.name) && !closed.contains(where: { $0(member.name) }) {
+        guard seen.insert(Array(member.name.utf8)).inserted else { continue }
+        try Self.checkPath(member.name)
+        if let target = try targets.target(member.name) { result.append(target) }
+      }
+      for child in (targets.delegations?.roles ?? []).reversed() {
+        let covers: Scope = { scope($0) && child.covers($0) }
+        if child.isTerminating { waiting.append((nil, role, covers)) }
+        waiting.append((child.keys.name, role, covers))
+      }
+    }
+    return result
+  }
+
+  /// The files of the metadata that is trusted now, with their roles: the root first, without the timestamp.
+  var metadataFiles: [(name: String, role: String)] {
+    let version = trusted.timestamp?.snapshot.version ?? 0
+    let versions =
+      [("snapshot", version)] + (trusted.snapshot?.versions ?? []).map { (String($0.name.dropLast(".json".count)), $0.version) }
+    return [("\(trusted.root.head.version).root.json", "root")]
+      + versions.map { role, version in ((trusted.root.hasConsistentSnapshots ? "\(version)." : "") + role.quoted + ".json", role) }
+  }
+
+  /// The path below the repository's root at which a target's bytes are found.
+  func path(of target: Target) -> String { trusted.root.hasConsistentSnapshots ? target.consistentPath : target.path }
+
   /// Where a target is fetched from.
   func url(of target: Target, below base: String) -> String {
-    var base = base
-    while base.utf8.count > 1, base.hasSuffix("/") { base.removeLast() }
-    let path = trusted.root.hasConsistentSnapshots ? target.consistentPath : target.path
-    guard base.isHTTP || base.hasScheme("file://") else { return "\(base)/\(path)" }
-    return base + "/" + path.split(separator: "/").map { String($0).percentEncoded }.joined(separator: "/")
+    path(of: target).urlPath(below: base.withoutTrailingSlashes)
   }
 
   /// Brings a small target into memory, verified.

@@ -74,7 +74,7 @@ struct RemoteRecipe: Sendable, Equatable {
       trust.directory = recipe.trust.string
       var options = Repository.Options()
       options.allowsUnsignedIndex = recipe.isUnsigned
-      let trusted = try await trust.refresh(recipe.root, through: transport)
+      let trusted = try await trust.refresh(recipe.root, at: recipe.root, through: transport)
       return try await Repository(at: recipe.root, section: section, trust: trusted, transport: transport, options: options).index
     }
   }

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import DistriBuild
+import DistriRepo
 import DistriStore
 import Glibc
 import SystemPackage
@@ -26,6 +27,28 @@ let targets: [String: Target] = [
       precondition(again?.textproto == metadata.textproto)
     }
     _ = try? RepositoryIndex(serialized: bytes(data, size), subject: "fuzz")
+    return 0
+  },
+  "blocks": { data, size in
+    let bytes = bytes(data, size)
+    if let blocks = try? BlockHashes(serialized: bytes, subject: "fuzz") {
+      // What is accepted is written back as it was.
+      precondition(blocks.serialized == bytes && UInt64(blocks.hashes.count) == blocks.fileByteCount / 4096)
+    }
+    return 0
+  },
+  "frames": { data, size in
+    // The first two bytes say of how large a file; its compressed size is what the frames say.
+    let bytes = bytes(data, size)
+    let byteCount = bytes.prefix(2).reduce(UInt64(0)) { $0 << 8 | UInt64($1) } << 8
+    for compressed in [UInt64(bytes.count), byteCount] {
+      if let frames = try? CompressedFrames(
+        table: Array(bytes.dropFirst(2)), of: byteCount, compressedByteCount: compressed, subject: "fuzz")
+      {
+        precondition(zip(frames.places, frames.places.dropFirst()).allSatisfy { $0.upperBound == $1.lowerBound })
+        precondition(frames.places.last?.upperBound ?? 0 < compressed)
+      }
+    }
     return 0
   },
   "generation": { data, size in

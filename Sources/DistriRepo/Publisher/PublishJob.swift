@@ -1,0 +1,158 @@
+// SPDX-FileCopyrightText: The distri authors
+// SPDX-License-Identifier: Apache-2.0
+
+import DistriStore
+import SystemPackage
+
+/// What all packages of one section need to be published.
+struct PublishJob: Sendable {
+  let section: LocalStore.Section
+  let source: FilePath
+  let target: FilePath
+  let old: PublishedIndex
+  let compressionLevel: Int?
+
+  func publish(_ package: PackageID) throws -> RepositoryIndex.Package {
+    let known = old.entry(of: package)
+    var entry = RepositoryIndex.Package(id: package)
+    let new = try place(package.imageFileName, known: try hasTree(known) ? known?.image : nil)
+    if let known, new == nil {
+      entry = known
+      (entry.metadata, entry.compressed, entry.blocks) = (nil, nil, nil)
+    } else {
+      try describe(new ?? target.appending(package.imageFileName), in: &entry)
+    }
+    try addShortcuts(to: &entry, new == nil ? known : nil)
+    if try Files.status(of: source.appending(package.metadataFileName)) != nil {
+      let new = try place(package.metadataFileName, known: known?.metadata)
+      entry.metadata = try new.map { try Files.digest(of: $0) } ?? known?.metadata
+    }
+    return entry
+  }
+
+  /// What the index says of an image that is new. Puts its tree beside it.
+  private func describe(_ path: FilePath, in entry: inout RepositoryIndex.Package) throws {
+    var builder = BlockTree.Builder()
+    entry.image = try Files.digest(of: path) { builder.update($0) }
+    let tree = builder.finish()
+    let bytes = tree.serialized
+    try Files.replaceCarelessly(target.appending(entry.treeFileName), by: bytes)
+    entry.treeRoot = tree.root
+    entry.tree = .init(byteCount: UInt64(bytes.count), sha256: Digester.hash([], bytes[...]))
+    let image = try PackageImage(path: path)
+    entry.imageTime = image.creationTime
+    if section != .sources { entry.wellKnownPaths = try WellKnownPaths.of(image) }
+  }
+
+  /// Whether the image's tree that the old index speaks of is there. One that a power cut took has another size.
+  private func hasTree(_ known: RepositoryIndex.Package?) throws -> Bool {
+    guard let known, let tree = known.tree, known.treeRoot != nil else { return false }
+    return try Files.status(of: target.appending(known.treeFileName))?.byteCount == tree.byteCount
+  }
+
+  /// Puts a file of the store into the repository. Nil when the old index has it as it is; else it is to be hashed.
+  private func place(_ name: String, known: RepositoryIndex.FileDigest?) throws -> FilePath? {
+    try Task.checkCancellation()
+    let (from, to) = (source.appending(name), target.appending(name))
+    guard let wanted = try Files.status(of: from) else {
+      throw RepositoryError.system(operation: "stat", path: from, .noSuchFileOrDirectory)
+    }
+    guard wanted.isRegular else { throw RepositoryError.system(operation: "publish", path: from, .notSupported) }
+    let present = try Files.status(of: to)
+    let isPresent = present.map { $0.isSameFile(as: wanted) || $0.isLikelyCopy(of: wanted) } ?? false
+    if isPresent, let known, known.byteCount == wanted.byteCount, old.isNewer(than: wanted) { return nil }
+    if !isPresent { try Files.linkOrCopy(from, to: to, modified: wanted.modificationTime) }
+    return to
+  }
+
+  /// Puts files beside a large image that make its transfer shorter: its blocks' hashes, and the image compressed.
+  ///
+  /// - Parameter known: the entry of the old index, if the image is the same.
+  private func addShortcuts(to entry: inout RepositoryIndex.Package, _ known: RepositoryIndex.Package?) throws {
+    guard let image = entry.image, image.byteCount >= Publisher.smallestLargeImage else { return }
+    let path = target.appending(entry.id.imageFileName)
+    // Compressed files have no block in common with those of another version.
+    if try !PackageImage(path: path).compressesFiles {
+      entry.blocks = try shortcut(FilePath(path.string + BlockHashes.fileSuffix), known?.blocks) { place in
+        guard let blocks = try BlockHashes(of: path) else { return false }
+        try Files.create(place, holding: blocks.serialized)
+        return true
+      }
+    }
+    guard let compressionLevel else { return }
+    entry.compressed = try shortcut(FilePath(path.string + Repository.compressedSuffix), known?.compressed) { place in
+      let file = try Files.open(creating: place)
+      defer { try? file.close() }
+      try CompressedFrames.compress(path, level: compressionLevel, to: file)
+      return try Files.status(of: file).byteCount < image.byteCount
+    }
+  }
+
+  /// A file that is made of an image, unless the old index has it as it is.
+  ///
+  /// - Parameter make: creates the file; false if it is of no use.
+  private func shortcut(
+    _ path: FilePath, _ known: RepositoryIndex.FileDigest?, _ make: (FilePath) throws -> Bool
+  ) throws -> RepositoryIndex.FileDigest? {
+    if let known, let present = try Files.status(of: path), present.isRegular, present.byteCount == known.byteCount,
+      old.isNewer(than: present)
+    {
+      return known
+    }
+    return try Files.replace(path, makingWith: make) ? try Files.digest(of: path) : nil
+  }
+}
+
+/// The index that a publisher finds, and replaces.
+struct PublishedIndex: Sendable {
+  private let path: FilePath
+  private let bytes: [UInt8]?
+  private let entries: [PackageID: RepositoryIndex.Package]
+  private let modificationTime: Files.Time?
+
+  /// One that is missing or damaged counts as empty: everything is hashed again.
+  init(at path: FilePath) {
+    self.path = path
+    modificationTime = (try? Files.status(of: path))?.modificationTime
+    bytes = try? Files.contents(of: path, limit: RepositoryIndex.maximumByteCount)
+    let index = bytes.flatMap { try? RepositoryIndex(serialized: $0, subject: path.string) }
+    entries = Dictionary((index?.packages ?? []).map { ($0.id, $0) }, uniquingKeysWith: { first, _ in first })
+  }
+
+  func entry(of package: PackageID) -> RepositoryIndex.Package? { entries[package] }
+
+  /// The files that its readers may ask for: packages', and itself under the name of its hash.
+  var fileNames: [String] {
+    var digester = Digester()
+    digester.update(bytes ?? [])
+    return ["\(digester.finish().hexadecimal).\(Repository.indexFileName)"]
+      + entries.values.flatMap { package in
+        package.companions.map(\.name)
+          + [(package.id.imageFileName, package.image), (package.id.metadataFileName, package.metadata)].flatMap { name, digest in
+            digest.map { [name, "\($0.sha256.hexadecimal).\(name)"] } ?? []
+          }
+      }
+  }
+
+  /// A file that changed after the index was written is not what the index says.
+  func isNewer(than file: Files.Status) -> Bool { modificationTime.map { file.modificationTime < $0 } ?? false }
+
+  /// Puts the new index into place, durable, last of all. The same bytes are left alone, so that caches stay valid.
+  func replace(by new: [UInt8]) throws {
+    guard new != bytes else { return }
+    try Files.replace(path, by: new)
+  }
+}
+
+extension RepositoryIndex.Package {
+  /// The file of the image's tree, beside the image.
+  var treeFileName: String { id.imageFileName + BlockTree.fileSuffix }
+
+  /// Files beside the image that make its transfer shorter, or prove parts of it.
+  var companions: [(name: String, digest: RepositoryIndex.FileDigest)] {
+    [(BlockTree.fileSuffix, tree), (BlockHashes.fileSuffix, blocks), (Repository.compressedSuffix, compressed)].compactMap {
+      suffix, digest in
+      digest.map { (id.imageFileName + suffix, $0) }
+    }
+  }
+}
