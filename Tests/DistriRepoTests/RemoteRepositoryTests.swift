@@ -4,6 +4,7 @@
 import DistriRepo
 import DistriStore
 import Foundation
+import Synchronization
 import SystemPackage
 import TestSupport
 import Testing
@@ -30,7 +31,7 @@ private struct RemoteScene: ~Copyable {
     let transport = try StandardTransport(options: options)
     let index = try await Repository(at: server.root, transport: transport, options: .unsigned).index
     let cache = try RangeCache(path: cachePath, byteLimit: limit)
-    return RemoteRepository(at: server.root, index: index, cache: cache, transport: transport)
+    return RemoteRepository(at: MirrorSet(server.root), index: index, cache: cache, transport: transport)
   }
 
   func image(_ name: String, of repository: RemoteRepository) throws -> any RemoteByteSource {
@@ -221,6 +222,29 @@ private let block = 65_536
     }
   }
 
+  @Test func `another mirror is asked for what one does not give, or gives wrong`() async throws {
+    let scene = try await oneImage()
+    let other = try RepositoryServer(scene.scene.repository)
+    defer { other.stop() }
+    let transport = try StandardTransport(options: .impatient)
+    let index = try await Repository(at: other.root, transport: transport, options: .unsigned).index
+    let said = Mutex<[String]>([])
+    let places = MirrorSet(scene.server.root, mirrors: [other.root]) { _, error in said.withLock { $0.append("\(error)") } }
+    let cache = try RangeCache(path: scene.cachePath, byteLimit: 1 << 30)
+    let repository = RemoteRepository(at: places, index: index, cache: cache, transport: transport)
+    let image = try scene.image("nano", of: repository)
+    let expected = try scene.bytes(of: "nano-amd64-7.2-2")
+    other.forget()
+    scene.server.lie(about: ".squashfs", at: 2 * block)
+    try await image.fetch(0..<4 * block)
+    #expect(try image.part(0..<4 * block) == Array(expected[..<(4 * block)]))
+    #expect(said.withLock { $0.count == 1 && $0[0].contains("\(scene.server.root)/") && $0[0].contains("block 2") })
+    #expect(other.given(".squashfs") == [4 * block])
+    scene.server.turn(.gone)
+    try await image.fetch(0..<expected.count)
+    #expect(try image.part(0..<expected.count) == expected)
+  }
+
   @Test func `the cache stays within its bound, and keeps what was used last`() async throws {
     let names = (0..<6).map { "p\($0)" }
     let scene = try await RemoteScene(try names.map { try PackageFixture("\($0)-amd64-1-1", byteCount: 2_300_000) })
@@ -257,7 +281,7 @@ private let block = 65_536
     ).index
     index.packages.append(.init(id: try PackageID(parsing: "old-amd64-1-1"), wellKnownPaths: ["bin/old"]))
     let cache = try RangeCache(path: scene.cachePath, byteLimit: 1 << 30)
-    let repository = RemoteRepository(at: scene.server.root, index: index, cache: cache, transport: FileTransport())
+    let repository = RemoteRepository(at: MirrorSet(scene.server.root), index: index, cache: cache, transport: FileTransport())
     #expect(repository.packages.map(\.id.description) == ["nano-amd64-7.2-2"])
     #expect(repository.unprovenPackages.map(\.description) == ["old-amd64-1-1"])
   }

@@ -96,14 +96,13 @@ public struct Mirror: Sendable {
     for target in targets { try checkPlace(of: target) }
     let repository = source
     let indexes = targets.filter(\.isIndex)
-    var (companions, trees): ([Target], [Tree]) = ([], [])
+    var companions: [Target] = []
     for index in indexes {
-      let files = try files(ofIndex: try await bytes(of: index, from: repository), index.path)
-      companions += files.companions
-      trees += files.trees
+      companions += try files(ofIndex: try await bytes(of: index, from: repository), index.path).companions
     }
+    let previous = indexes.map { PublishedIndex(at: place($0.path)) }
     let missing = try targets.filter { try !$0.isIndex && !isCopied($0, of: repository) }
-    let missingCompanions = try companions.filter { try !isThere($0) }
+    let missingCompanions = try self.missing(companions, after: zip(indexes.map(\.path), previous))
     var report = try begin(targets + companions, missing + missingCompanions, onPlan)
     try await bring(missingCompanions, &report) { target in
       try await fetch(target)
@@ -118,9 +117,7 @@ public struct Mirror: Sendable {
       onFetched()
       return isNew
     }
-    try await bring(trees)
     // Each index under the name of its hash, then metadata that names it; the plain names are for readers that trust nobody.
-    let previous = indexes.map { PublishedIndex(at: place($0.path)) }
     for index in indexes { try await repository.download(index, from: root, to: place(repository.path(of: index))) }
     try synchronizeDirectories(of: targets.map(\.path))
     try await copyMetadata(of: repository, from: own)
@@ -132,7 +129,7 @@ public struct Mirror: Sendable {
       try Files.replace(place("\(tuf)/timestamp.json"), by: timestamp)
     }
     if options.prunes {
-      let named = links + trees.map(\.path) + companions.map(\.path) + targets.flatMap { [$0.path, repository.path(of: $0)] }
+      let named = links + companions.map(\.path) + targets.flatMap { [$0.path, repository.path(of: $0)] }
       report.removedFileCount = try prune(except: Set(named), previous, in: Set(targets.map { directory(of: $0.path) }))
     }
     return report
@@ -197,7 +194,7 @@ public struct Mirror: Sendable {
     _ onPlan: (Int, UInt64) -> Void, _ onFetched: @escaping @Sendable () -> Void
   ) async throws -> Report {
     var indexes: [(path: String, bytes: [UInt8])] = []
-    var (listed, trees): ([Target], [Tree]) = ([], [])
+    var listed: [Target] = []
     for section in LocalStore.Section.allCases {
       let path = "\(section.rawValue)/\(Repository.indexFileName)"
       let bytes: [UInt8]
@@ -209,41 +206,32 @@ public struct Mirror: Sendable {
       indexes.append((path, bytes))
       let files = try files(ofIndex: bytes, path)
       listed += files.packages + files.companions
-      trees += files.trees
     }
-    let missing = try listed.filter { try !isThere($0) }
+    let previous = indexes.map { PublishedIndex(at: place($0.path)) }
+    let missing = try missing(listed, after: zip(indexes.map(\.path), previous))
     var report = try begin(listed, missing, onPlan)
     try await bring(missing, &report) { target in
       try await fetch(target)
       onFetched()
       return true
     }
-    try await bring(trees)
     try synchronizeDirectories(of: listed.map(\.path) + indexes.map(\.path))
-    let previous = indexes.map { PublishedIndex(at: place($0.path)) }
     let links = try zip(indexes, previous).flatMap { index, old in try finish(index.path, with: index.bytes, replacing: old) }
     if options.prunes {
       report.removedFileCount = try prune(
-        except: Set(listed.map(\.path) + trees.map(\.path) + links), previous, in: Set(indexes.map { directory(of: $0.path) }))
+        except: Set(listed.map(\.path) + links), previous, in: Set(indexes.map { directory(of: $0.path) }))
     }
     return report
   }
 
   // MARK: Both
 
-  /// A Merkle tree beside an image, which its root proves.
-  private struct Tree {
-    let path: String
-    let imageByteCount: UInt64
-    let root: [UInt8]
-  }
-
   /// What an index lists: packages' files, and those beside them that make transfers shorter, or parts of images usable.
   private func files(
     ofIndex bytes: [UInt8], _ path: String
-  ) throws -> (packages: [Target], companions: [Target], trees: [Tree]) {
+  ) throws -> (packages: [Target], companions: [Target]) {
     let directory = directory(of: path)
-    var (packages, companions, trees): ([Target], [Target], [Tree]) = ([], [], [])
+    var (packages, companions): ([Target], [Target]) = ([], [])
     for package in try RepositoryIndex(serialized: bytes, subject: "\(root)/\(path)").packages {
       guard let image = package.image else { throw RepositoryError.unverifiable(package.id, repository: root) }
       func target(_ name: String, _ digest: RepositoryIndex.FileDigest) -> Target {
@@ -252,40 +240,24 @@ public struct Mirror: Sendable {
       packages.append(target(package.id.imageFileName, image))
       if let metadata = package.metadata { packages.append(target(package.id.metadataFileName, metadata)) }
       companions += package.companions.map { target($0, $1) }
-      guard let root = package.treeRoot else { continue }
-      let path = "\(directory)/\(package.id.imageFileName)\(BlockTree.fileSuffix)"
-      trees.append(Tree(path: path, imageByteCount: image.byteCount, root: root))
     }
-    return (packages, companions, trees)
+    return (packages, companions)
   }
 
-  private func isThere(_ target: Target) throws -> Bool {
-    let path = place(target.path)
-    guard let status = try Files.status(of: path), status.byteCount == target.byteCount else { return false }
-    return try Files.digest(of: path).sha256 == target.hashes.sha256
-  }
-
-  /// Brings the trees that are not there. They are small, beside their images.
-  private func bring(_ trees: [Tree]) async throws {
-    try await withThrowingTaskGroup(of: Void.self) { group in
-      for (position, tree) in trees.enumerated() {
-        if position >= max(1, options.maximumDownloads) { try await group.next() }
-        group.addTask { try await bring(tree) }
+  /// Those that are not there as they have to be. A file that an earlier index listed so is not read again, unless it is newer than that.
+  private func missing(_ targets: [Target], after indexes: some Sequence<(String, PublishedIndex)>) throws -> [Target] {
+    let indexes = indexes.map { path, index in (directory(of: path), (index, index.digests)) }
+    let known = Dictionary(indexes, uniquingKeysWith: { first, _ in first })
+    return try targets.filter { target in
+      let path = place(target.path)
+      guard let status = try Files.status(of: path), status.byteCount == target.byteCount else { return true }
+      if !options.verifies, let (index, digests) = known[directory(of: target.path)], index.isNewer(than: status),
+        digests[path.lastComponent?.string ?? ""]?.sha256 == target.hashes.sha256
+      {
+        return false
       }
-      try await group.waitForAll()
+      return try Files.digest(of: path).sha256 != target.hashes.sha256
     }
-  }
-
-  private func bring(_ tree: Tree) async throws {
-    let (path, limit) = (place(tree.path), BlockTree.fileByteCount(of: tree.imageByteCount))
-    if let status = try Files.status(of: path), status.byteCount == limit {
-      let present = try Files.contents(of: path, limit: Int(clamping: limit))
-      if (try? BlockTree(present, byteCount: tree.imageByteCount, root: tree.root, file: tree.path)) != nil { return }
-    }
-    let url = tree.path.urlPath(below: root)
-    let bytes = try await transport.bytes(of: url, maximumByteCount: limit)
-    _ = try BlockTree(bytes, byteCount: tree.imageByteCount, root: tree.root, file: url)
-    try Files.replaceLazily(path, by: bytes)
   }
 
   /// Brings a file that an index proves.

@@ -14,32 +14,37 @@ struct PublishJob: Sendable {
 
   func publish(_ package: PackageID) throws -> RepositoryIndex.Package {
     let known = old.entry(of: package)
-    let path = target.appending(package.imageFileName)
-    let treePath = FilePath(path.string + BlockTree.fileSuffix)
-    let isKnown = try place(package.imageFileName, known: try hasTree(known, at: treePath) ? known?.image : nil)
+    let isKnown = try place(package.imageFileName, known: try hasTree(known) ? known?.image : nil)
     var entry = RepositoryIndex.Package(id: package)
     if let known, isKnown {
-      (entry.image, entry.treeRoot, entry.imageTime) = (known.image, known.treeRoot, known.imageTime)
-      entry.wellKnownPaths = known.wellKnownPaths
+      entry = known
+      (entry.metadata, entry.compressed, entry.blocks, entry.summary) = (nil, nil, nil, "")
     } else {
-      var tree = BlockTree.Builder()
-      entry.image = try Files.digest(of: path) { tree.update($0) }
-      let made = tree.finish()
-      try Files.replaceCarelessly(treePath, by: made.serialized)
-      entry.treeRoot = made.root
-      let image = try PackageImage(path: path)
-      entry.imageTime = image.creationTime
-      if section != .sources { entry.wellKnownPaths = try WellKnownPaths.of(image) }
+      try describe(target.appending(package.imageFileName), in: &entry)
     }
     try addShortcuts(to: &entry, isKnown ? known : nil)
     try addMetadata(to: &entry, known)
     return entry
   }
 
+  /// What the index says of an image that is new. Puts its tree beside it.
+  private func describe(_ path: FilePath, in entry: inout RepositoryIndex.Package) throws {
+    var builder = BlockTree.Builder()
+    entry.image = try Files.digest(of: path) { builder.update($0) }
+    let tree = builder.finish()
+    let bytes = tree.serialized
+    try Files.replaceCarelessly(target.appending(entry.treeFileName), by: bytes)
+    entry.treeRoot = tree.root
+    entry.tree = .init(byteCount: UInt64(bytes.count), sha256: Digester.hash([], bytes[...]))
+    let image = try PackageImage(path: path)
+    entry.imageTime = image.creationTime
+    if section != .sources { entry.wellKnownPaths = try WellKnownPaths.of(image) }
+  }
+
   /// Whether the image's tree that the old index speaks of is there. One that a power cut took has another size.
-  private func hasTree(_ known: RepositoryIndex.Package?, at path: FilePath) throws -> Bool {
-    guard let image = known?.image, known?.treeRoot != nil else { return false }
-    return try Files.status(of: path)?.byteCount == BlockTree.fileByteCount(of: image.byteCount)
+  private func hasTree(_ known: RepositoryIndex.Package?) throws -> Bool {
+    guard let known, let tree = known.tree, known.treeRoot != nil else { return false }
+    return try Files.status(of: target.appending(known.treeFileName))?.byteCount == tree.byteCount
   }
 
   private func addMetadata(to entry: inout RepositoryIndex.Package, _ known: RepositoryIndex.Package?) throws {
@@ -131,18 +136,23 @@ struct PublishedIndex: Sendable {
 
   func entry(of package: PackageID) -> RepositoryIndex.Package? { entries[package] }
 
-  /// The files that its readers may ask for: packages', and itself under the name of its hash.
+  /// What it says that files beside it are, by name.
+  var digests: [String: RepositoryIndex.FileDigest] {
+    var result: [String: RepositoryIndex.FileDigest] = [:]
+    for package in entries.values {
+      result[package.id.imageFileName] = package.image
+      result[package.id.metadataFileName] = package.metadata
+      for (name, digest) in package.companions { result[name] = digest }
+    }
+    return result
+  }
+
+  /// The files that its readers may ask for: packages', also by their hashes, and itself under the name of its own.
   var fileNames: [String] {
     var digester = Digester()
     digester.update(bytes ?? [])
-    var names = ["\(digester.finish().hexadecimal).\(Repository.indexFileName)"]
-    for package in entries.values {
-      names += package.companions.map(\.name) + [package.id.imageFileName + BlockTree.fileSuffix]
-      for (name, digest) in [(package.id.imageFileName, package.image), (package.id.metadataFileName, package.metadata)] {
-        if let digest { names += [name, "\(digest.sha256.hexadecimal).\(name)"] }
-      }
-    }
-    return names
+    return ["\(digester.finish().hexadecimal).\(Repository.indexFileName)"]
+      + digests.flatMap { name, digest in [name, "\(digest.sha256.hexadecimal).\(name)"] }
   }
 
   /// A file that changed after the index was written is not what the index says.
@@ -156,9 +166,13 @@ struct PublishedIndex: Sendable {
 }
 
 extension RepositoryIndex.Package {
-  /// Files beside the image that make its transfer shorter.
+  /// The file of the image's tree, beside the image.
+  var treeFileName: String { id.imageFileName + BlockTree.fileSuffix }
+
+  /// Files beside the image that make its transfer shorter, or prove parts of it.
   var companions: [(name: String, digest: RepositoryIndex.FileDigest)] {
-    [(BlockHashes.fileSuffix, blocks), (Repository.compressedSuffix, compressed)].compactMap { suffix, digest in
+    [(BlockTree.fileSuffix, tree), (BlockHashes.fileSuffix, blocks), (Repository.compressedSuffix, compressed)].compactMap {
+      suffix, digest in
       digest.map { (id.imageFileName + suffix, $0) }
     }
   }

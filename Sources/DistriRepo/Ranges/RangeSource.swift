@@ -12,9 +12,10 @@ import SystemPackage
 public final class RangeSource: RemoteByteSource {
   /// Of the file, in bytes.
   public let byteCount: UInt64
-  /// Where the file is.
-  public let url: String
+  /// Where the file is, by the repository's name.
+  public var url: String { place(link.mirrors.root) }
 
+  private let place: @Sendable (_ root: String) -> String
   private let root: [UInt8]
   private let cache: RangeCache
   private let link: RangeLink
@@ -40,10 +41,12 @@ public final class RangeSource: RemoteByteSource {
   private static let touchInterval = 60
 
   /// - Parameters:
-  ///   - url: of the file; its tree is beside it.
   ///   - root: of the tree.
-  init(url: String, byteCount: UInt64, root: [UInt8], cache: RangeCache, link: RangeLink) {
-    self.url = url
+  ///   - place: where the file is, below a root; its tree is beside it.
+  init(
+    byteCount: UInt64, root: [UInt8], cache: RangeCache, link: RangeLink, at place: @escaping @Sendable (_ root: String) -> String
+  ) {
+    self.place = place
     self.byteCount = byteCount
     self.root = root
     self.cache = cache
@@ -171,8 +174,7 @@ public final class RangeSource: RemoteByteSource {
         guard let run = runs.popFirst() else { return }
         group.addTask { [self] in
           do {
-            let bytes = try await bytes(of: run)
-            return .success(try keep(bytes, of: run, try await tree.value))
+            return .success(try await bring(run, tree))
           } catch {
             return .failure(error)
           }
@@ -210,13 +212,14 @@ public final class RangeSource: RemoteByteSource {
     return runs
   }
 
-  private func bytes(of run: Range<Int>) async throws -> [UInt8] {
+  private func bring(_ run: Range<Int>, _ tree: Task<BlockTree, any Error>) async throws {
     let start = UInt64(run.lowerBound) * BlockTree.blockByteCount
-    return try await link.bytes(start..<min(byteCount, UInt64(run.upperBound) * BlockTree.blockByteCount), of: url)
+    let range = start..<min(byteCount, UInt64(run.upperBound) * BlockTree.blockByteCount)
+    try await link.part(range, of: place) { url, bytes in try keep(bytes, of: run, try await tree.value, from: url) }
   }
 
   /// Proves blocks and writes them to the cache; those that are wrong are left out.
-  private func keep(_ bytes: [UInt8], of run: Range<Int>, _ tree: BlockTree) throws {
+  private func keep(_ bytes: [UInt8], of run: Range<Int>, _ tree: BlockTree, from url: String) throws {
     var wrong: Int?
     try cache.makeRoom(for: UInt64(bytes.count))
     let file = try cacheFile()
@@ -264,12 +267,13 @@ public final class RangeSource: RemoteByteSource {
 
   private func fetchTree() async throws -> BlockTree {
     if let tree = keptTree() { return tree }
-    let url = url + BlockTree.fileSuffix
-    let bytes = try await link.bytes(0..<BlockTree.fileByteCount(of: byteCount), of: url)
-    let tree = try BlockTree(bytes, byteCount: byteCount, root: root, file: url)
+    let size = BlockTree.fileByteCount(of: byteCount)
+    let tree = try await link.part(0..<size, of: { place($0) + BlockTree.fileSuffix }) { url, bytes in
+      try BlockTree(bytes, byteCount: byteCount, root: root, file: url)
+    }
     state.withLock { $0.tree = tree }
     // Without, it is brought again next time.
-    try? Files.replaceCarelessly(cache.treeFile(of: name), by: bytes)
+    try? Files.replaceCarelessly(cache.treeFile(of: name), by: tree.serialized)
     return tree
   }
 
@@ -321,39 +325,5 @@ private final class CacheFile: Sendable {
     } catch {
       throw error as? Errno ?? .ioError
     }
-  }
-}
-
-/// The way to a server, for all files that come from it: while it does not answer, nobody waits for it again and again.
-final class RangeLink: Sendable {
-  /// How long one attempt to bring a part may take, however steadily it comes.
-  private static let timeLimit: Duration = .seconds(60)
-  /// For so long after a failure to reach the server, others fail at once.
-  private static let pause: Duration = .seconds(5)
-
-  private let transport: any Transport
-  private let failure = Mutex<(until: ContinuousClock.Instant, error: TransferFailure)?>(nil)
-
-  init(transport: any Transport) { self.transport = transport }
-
-  /// A part of a file.
-  ///
-  /// - Throws: what the transport throws.
-  func bytes(_ range: Range<UInt64>, of url: String) async throws -> [UInt8] {
-    if let failure = failure.withLock({ $0 }), ContinuousClock.now < failure.until {
-      throw RepositoryError.transferFailed(url: url, failure.error)
-    }
-    let sink = BufferSink()
-    do {
-      try await transport.download(TransferRequest(url: url, range: range, timeLimit: Self.timeLimit), into: sink)
-    } catch RepositoryError.transferFailed(let url, let error) {
-      switch error {
-      case .timedOut, .unreachable: failure.withLock { $0 = (.now + Self.pause, error) }
-      default: break
-      }
-      throw RepositoryError.transferFailed(url: url, error)
-    }
-    failure.withLock { $0 = nil }
-    return sink.bytes
   }
 }

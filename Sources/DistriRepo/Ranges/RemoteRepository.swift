@@ -16,7 +16,6 @@ public final class RemoteRepository: RemotePackageSource {
   /// Where derived files may be kept: the cache.
   public var cacheDirectory: FilePath { cache.path }
 
-  private let root: String
   private let section: LocalStore.Section
   private let cache: RangeCache
   private let link: RangeLink
@@ -37,26 +36,24 @@ public final class RemoteRepository: RemotePackageSource {
   /// Reads the packages of an index, which must have been verified.
   ///
   /// - Parameters:
-  ///   - root: the URL or path that the sections lie below.
+  ///   - mirrors: who is asked for each part, one after the other; also when one gives a wrong one.
   ///   - transport: what brings parts; it says how long a server may take.
   public convenience init(
-    at root: String, section: LocalStore.Section = .packages, index: RepositoryIndex, cache: RangeCache, transport: any Transport
+    at mirrors: MirrorSet, section: LocalStore.Section = .packages, index: RepositoryIndex, cache: RangeCache,
+    transport: any Transport
   ) {
-    var root = root
-    while root.utf8.count > 1, root.hasSuffix("/") { root.removeLast() }
-    self.init(root, section, index, cache, RangeLink(transport: transport), Images())
+    self.init(section, index, cache, RangeLink(mirrors, transport), Images())
   }
 
   /// The same repository with a newer index, which must have been verified.
   public func updated(to index: RepositoryIndex) -> RemoteRepository {
-    RemoteRepository(root, section, index, cache, link, images)
+    RemoteRepository(section, index, cache, link, images)
   }
 
   private init(
-    _ root: String, _ section: LocalStore.Section, _ index: RepositoryIndex, _ cache: RangeCache, _ link: RangeLink,
+    _ section: LocalStore.Section, _ index: RepositoryIndex, _ cache: RangeCache, _ link: RangeLink,
     _ images: Images
   ) {
-    self.root = root
     self.section = section
     self.cache = cache
     self.link = link
@@ -75,9 +72,10 @@ public final class RemoteRepository: RemotePackageSource {
   public func image(of package: RemotePackage) -> any RemoteByteSource {
     images.inUse.withLock { inUse in
       if let source = inUse[package.digest]?.source { return source }
-      let source = RangeSource(
-        url: Repository.url(of: package.id.imageFileName, in: section, below: root), byteCount: package.byteCount,
-        root: package.digest, cache: cache, link: link)
+      let file = package.id.imageFileName
+      let source = RangeSource(byteCount: package.byteCount, root: package.digest, cache: cache, link: link) { [section] root in
+        Repository.url(of: file, in: section, below: root)
+      }
       inUse[package.digest] = Images.Use(source: source)
       return source
     }

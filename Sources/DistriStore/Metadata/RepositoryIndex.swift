@@ -29,6 +29,8 @@ public struct RepositoryIndex: Sendable, Hashable {
     public var treeRoot: [UInt8]?
     /// When the image was made, as it says itself (extension), in seconds since 1970.
     public var imageTime: UInt32?
+    /// `<image>.tree`, which has the tree (extension); nil where there is none.
+    public var tree: FileDigest?
     /// What the package is, in a few words (extension); empty where nothing is said.
     public var summary = ""
 
@@ -108,6 +110,7 @@ extension RepositoryIndex.Package {
     if message.hasBlocks { blocks = try FileDigest(message.blocks, subject: subject) }
     if message.hasTreeRoot { treeRoot = try FileDigest.hash(Array(message.treeRoot), subject: subject) }
     if message.hasImageTime { imageTime = message.imageTime }
+    if message.hasTree { tree = try FileDigest(message.tree, subject: subject) }
     summary = message.summary
   }
 
@@ -121,6 +124,7 @@ extension RepositoryIndex.Package {
       if let blocks { $0.blocks = blocks.message }
       if let treeRoot { $0.treeRoot = .init(treeRoot) }
       if let imageTime { $0.imageTime = imageTime }
+      if let tree { $0.tree = tree.message }
       if !summary.isEmpty { $0.summary = summary }
     }
   }

@@ -6,6 +6,7 @@ import DistriRepo
 import DistriStore
 import RepositorySupport
 import Synchronization
+import RepositorySupport
 import SystemPackage
 import ToolSupport
 

@@ -123,6 +123,15 @@ nonisolated struct Pb_MirrorMeta: Sendable {
     /// Clears the value of `imageTime`. Subsequent reads from it will return its default value.
     mutating func clearImageTime() {self._imageTime = nil}
 
+    var tree: Pb_MirrorMeta.File {
+      get {_tree ?? Pb_MirrorMeta.File()}
+      set {_tree = newValue}
+    }
+    /// Returns true if `tree` has been explicitly set.
+    var hasTree: Bool {self._tree != nil}
+    /// Clears the value of `tree`. Subsequent reads from it will return its default value.
+    mutating func clearTree() {self._tree = nil}
+
     var compressed: Pb_MirrorMeta.File {
       get {_compressed ?? Pb_MirrorMeta.File()}
       set {_compressed = newValue}
@@ -159,6 +168,7 @@ nonisolated struct Pb_MirrorMeta: Sendable {
     fileprivate var _metadata: Pb_MirrorMeta.File? = nil
     fileprivate var _treeRoot: Data? = nil
     fileprivate var _imageTime: UInt32? = nil
+    fileprivate var _tree: Pb_MirrorMeta.File? = nil
     fileprivate var _compressed: Pb_MirrorMeta.File? = nil
     fileprivate var _blocks: Pb_MirrorMeta.File? = nil
     fileprivate var _summary: String? = nil
@@ -242,7 +252,7 @@ nonisolated extension Pb_MirrorMeta.File: SwiftProtobuf.Message, SwiftProtobuf._
 
 nonisolated extension Pb_MirrorMeta.Package: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = Pb_MirrorMeta.protoMessageName + ".Package"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{3}well_known_path\0\u{2}f\u{f}image\0\u{1}metadata\0\u{4}\u{9}tree_root\0\u{3}image_time\0\u{2}\u{9}compressed\0\u{1}blocks\0\u{2}\u{9}summary\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{3}well_known_path\0\u{2}f\u{f}image\0\u{1}metadata\0\u{4}\u{9}tree_root\0\u{3}image_time\0\u{1}tree\0\u{2}\u{8}compressed\0\u{1}blocks\0\u{2}\u{9}summary\0")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -256,6 +266,7 @@ nonisolated extension Pb_MirrorMeta.Package: SwiftProtobuf.Message, SwiftProtobu
       case 1001: try { try decoder.decodeSingularMessageField(value: &self._metadata) }()
       case 1010: try { try decoder.decodeSingularBytesField(value: &self._treeRoot) }()
       case 1011: try { try decoder.decodeSingularUInt32Field(value: &self._imageTime) }()
+      case 1012: try { try decoder.decodeSingularMessageField(value: &self._tree) }()
       case 1020: try { try decoder.decodeSingularMessageField(value: &self._compressed) }()
       case 1021: try { try decoder.decodeSingularMessageField(value: &self._blocks) }()
       case 1030: try { try decoder.decodeSingularStringField(value: &self._summary) }()
@@ -287,6 +298,9 @@ nonisolated extension Pb_MirrorMeta.Package: SwiftProtobuf.Message, SwiftProtobu
     try { if let v = self._imageTime {
       try visitor.visitSingularUInt32Field(value: v, fieldNumber: 1011)
     } }()
+    try { if let v = self._tree {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 1012)
+    } }()
     try { if let v = self._compressed {
       try visitor.visitSingularMessageField(value: v, fieldNumber: 1020)
     } }()
@@ -306,6 +320,7 @@ nonisolated extension Pb_MirrorMeta.Package: SwiftProtobuf.Message, SwiftProtobu
     if lhs._metadata != rhs._metadata {return false}
     if lhs._treeRoot != rhs._treeRoot {return false}
     if lhs._imageTime != rhs._imageTime {return false}
+    if lhs._tree != rhs._tree {return false}
     if lhs._compressed != rhs._compressed {return false}
     if lhs._blocks != rhs._blocks {return false}
     if lhs._summary != rhs._summary {return false}

@@ -18,6 +18,12 @@ struct RemoteOptions: ParsableArguments {
       valueName: "url"))
   var remote: String?
 
+  @Option(
+    help: ArgumentHelp(
+      "Who has the same files as --remote, and is asked when that does not answer, is slow, or gives wrong ones. May be repeated.",
+      valueName: "url"))
+  var mirror: [String] = []
+
   @OptionGroup var trust: TrustOptions
 
   @Flag(
@@ -34,15 +40,23 @@ struct RemoteOptions: ParsableArguments {
   @Option(help: ArgumentHelp("What they may take together: bytes, or a number and K, M or G.", valueName: "size"))
   var cacheSize: ByteCount = ByteCount(4 << 30)
 
+  @Option(help: ArgumentHelp("Trust servers by the certificates of this file (PEM) instead of the system's.", valueName: "file"))
+  var cacert: String?
+
   /// What is to be shown; nil when that is a store.
   func recipe() throws -> RemoteRecipe? {
-    guard var root = remote else { return nil }
-    while root.utf8.count > 1, root.hasSuffix("/") { root.removeLast() }
-    if !root.contains("://") { root = Self.absolute(FilePath(root)).string }
+    guard let remote else { return nil }
+    let places = ([remote] + mirror).map { place in
+      var place = place
+      while place.utf8.count > 1, place.hasSuffix("/") { place.removeLast() }
+      return place.contains("://") ? place : Self.absolute(FilePath(place)).string
+    }
     let cache = Self.absolute(cache.map { FilePath($0) } ?? Self.defaultCache)
     return RemoteRecipe(
-      root: root, trust: Self.absolute(FilePath(trust.directory ?? TrustOptions.defaultDirectory)), isUnsigned: insecureUnsigned,
-      cache: cache, cacheLimit: cacheSize.bytes)
+      root: places[0], mirrors: Array(places.dropFirst()),
+      trust: Self.absolute(FilePath(trust.directory ?? TrustOptions.defaultDirectory)), isUnsigned: insecureUnsigned,
+      cache: cache, cacheLimit: cacheSize.bytes,
+      certificates: cacert.map { Self.absolute(FilePath($0)) })
   }
 
   private static var defaultCache: FilePath {

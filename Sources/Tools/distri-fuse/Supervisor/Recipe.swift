@@ -26,16 +26,15 @@ struct Recipe: Sendable {
   /// The view, with the files that the process before has left to the keeper.
   ///
   /// - Parameter report: is told what is wrong with packages of a repository when it is met.
-  func makeView(keeper: any DescriptorKeeper, report: @escaping @Sendable (StoreError) -> Void) throws -> ServedView {
-    let repository = try remote?.open(section, keeper)
+  func makeView(keeper: any DescriptorKeeper, report: @escaping @Sendable (String) -> Void) throws -> ServedView {
+    let repository = try remote?.open(section, keeper, report: report)
     if let repository, case let unproven = repository.unprovenPackages, let first = unproven.first {
-      report(
-        .unavailable("\(first)", reason: "not shown, nor \(unproven.count - 1) others: nothing in the index proves a part of them"))
+      report("\(first) and \(unproven.count - 1) others are not shown: nothing in the index proves a part of them")
     }
     let local = try LocalStore(path: try store ?? viewDirectory(), section: section)
     let view = try PackageFileSystem(
       store: local, only: packages, sources: Self.sources(named: exchange), showsDevices: showsDevices, keeper: keeper,
-      remote: repository, report: report)
+      remote: repository, report: { report("\($0)") })
     return ServedView(fileSystem: view, recipe: self, repository: repository, keeper: keeper, report: report)
   }
 

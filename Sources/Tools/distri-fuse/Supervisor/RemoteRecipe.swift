@@ -14,6 +14,8 @@ import SystemPackage
 struct RemoteRecipe: Sendable, Equatable {
   /// URL or path, without a slash at the end.
   var root: String
+  /// Who has the same files.
+  var mirrors: [String] = []
   /// What the machine trusts of repositories.
   var trust: FilePath
   /// Whether a repository is shown that the machine trusts no root of.
@@ -21,6 +23,8 @@ struct RemoteRecipe: Sendable, Equatable {
   var cache: FilePath
   /// In bytes.
   var cacheLimit: UInt64
+  /// Certificates to trust instead of the system's.
+  var certificates: FilePath?
 
   /// The name under which the index is kept for the next server.
   private static let keeperName = "repository-index"
@@ -28,21 +32,25 @@ struct RemoteRecipe: Sendable, Equatable {
   /// The packages. A server that follows another one shows the same as that, and needs no network for it.
   ///
   /// - Throws: what is wrong with the repository or the cache.
-  func open(_ section: LocalStore.Section, _ keeper: any DescriptorKeeper) throws -> RemoteRepository {
-    let transport = try StandardTransport(options: Self.transportOptions)
+  func open(
+    _ section: LocalStore.Section, _ keeper: any DescriptorKeeper, report: @escaping @Sendable (String) -> Void
+  ) throws -> RemoteRepository {
+    let places = places(report)
+    let transport = try StandardTransport(options: transportOptions)
     let cache = try RangeCache(path: cache, byteLimit: cacheLimit)
-    let index = try inheritedIndex(keeper) ?? fetchIndex(section, transport)
+    let index = try inheritedIndex(keeper) ?? fetchIndex(section, transport, places)
     keep(index, keeper)
-    return RemoteRepository(at: root, section: section, index: index, cache: cache, transport: transport)
+    return RemoteRepository(at: places, section: section, index: index, cache: cache, transport: transport)
   }
 
   /// The packages that the repository has now.
   ///
   /// - Throws: what is wrong with the repository.
-  func update(_ repository: RemoteRepository, _ section: LocalStore.Section, _ keeper: any DescriptorKeeper) throws
-    -> RemoteRepository
-  {
-    let index = try fetchIndex(section, try StandardTransport(options: Self.transportOptions))
+  func update(
+    _ repository: RemoteRepository, _ section: LocalStore.Section, _ keeper: any DescriptorKeeper,
+    report: @escaping @Sendable (String) -> Void
+  ) throws -> RemoteRepository {
+    let index = try fetchIndex(section, try StandardTransport(options: transportOptions), places(report))
     keep(index, keeper)
     return repository.updated(to: index)
   }
@@ -53,9 +61,18 @@ struct RemoteRecipe: Sendable, Equatable {
     try? file.close()
   }
 
-  private static var transportOptions: CurlTransport.Options {
+  /// A server that does not give what it should is said once.
+  private func places(_ report: @escaping @Sendable (String) -> Void) -> MirrorSet {
+    let said = Mutex<Set<String>>([])
+    return MirrorSet(root, mirrors: mirrors) { _, error in
+      if said.withLock({ $0.insert("\(error)").inserted }) { report("\(error); the next mirror is asked") }
+    }
+  }
+
+  private var transportOptions: CurlTransport.Options {
     var options = CurlTransport.Options()
     options.usesProxyOfEnvironment = true
+    options.certificateAuthorities = certificates
     // Somebody waits in a system call.
     options.connectTimeLimit = .seconds(10)
     options.slownessTimeLimit = .seconds(10)
@@ -68,14 +85,16 @@ struct RemoteRecipe: Sendable, Equatable {
     return try RepositoryIndex(serialized: try MappedFile(descriptor: file).indexBytes.array, subject: root)
   }
 
-  private func fetchIndex(_ section: LocalStore.Section, _ transport: any Transport) throws -> RepositoryIndex {
+  private func fetchIndex(
+    _ section: LocalStore.Section, _ transport: any Transport, _ places: MirrorSet
+  ) throws -> RepositoryIndex {
     try Self.waiting { [recipe = self] in
       var trust = TrustOptions()
       trust.directory = recipe.trust.string
       var options = Repository.Options()
       options.allowsUnsignedIndex = recipe.isUnsigned
-      let trusted = try await trust.refresh(recipe.root, at: recipe.root, through: transport)
-      return try await Repository(at: recipe.root, section: section, trust: trusted, transport: transport, options: options).index
+      let trusted = try await places.firstGood { try await trust.refresh(recipe.root, at: $0, through: transport) }
+      return try await Repository(at: places, section: section, trust: trusted, transport: transport, options: options).index
     }
   }
 
@@ -101,10 +120,16 @@ struct RemoteRecipe: Sendable, Equatable {
 
   var fields: [String] {
     ["remote=\(root)", "trust=\(trust)", "cache=\(cache)", "cache-limit=\(cacheLimit)"] + (isUnsigned ? ["unsigned=accepted"] : [])
+      + (mirrors.isEmpty ? [] : ["mirrors=" + mirrors.joined(separator: "\n")])
+      + (certificates.map { ["certificates=\($0)"] } ?? [])
   }
 
-  init(root: String, trust: FilePath, isUnsigned: Bool, cache: FilePath, cacheLimit: UInt64) {
+  init(
+    root: String, mirrors: [String], trust: FilePath, isUnsigned: Bool, cache: FilePath, cacheLimit: UInt64, certificates: FilePath?
+  ) {
     self.root = root
+    self.mirrors = mirrors
+    self.certificates = certificates
     self.trust = trust
     self.isUnsigned = isUnsigned
     self.cache = cache
@@ -120,6 +145,8 @@ struct RemoteRecipe: Sendable, Equatable {
       throw Errno.badMessage
     }
     self.init(
-      root: root, trust: FilePath(trust), isUnsigned: fields["unsigned"] == "accepted", cache: FilePath(cache), cacheLimit: limit)
+      root: root, mirrors: fields["mirrors"]?.split(separator: "\n").map(String.init) ?? [], trust: FilePath(trust),
+      isUnsigned: fields["unsigned"] == "accepted", cache: FilePath(cache), cacheLimit: limit,
+      certificates: fields["certificates"].map { FilePath($0) })
   }
 }

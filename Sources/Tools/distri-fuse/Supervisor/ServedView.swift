@@ -12,17 +12,17 @@ struct ServedView: Sendable {
   let recipe: Recipe
   let repository: RemoteRepository?
   let keeper: any DescriptorKeeper
-  let report: @Sendable (StoreError) -> Void
+  let report: @Sendable (String) -> Void
 
   /// Looks at the store, and asks the repository for its packages.
   func rescan() {
     let now = Int64(time(nil))
     if let remote = recipe.remote, let repository {
       do {
-        return try fileSystem.follow(try remote.update(repository, recipe.section, keeper), at: now)
+        return try fileSystem.follow(try remote.update(repository, recipe.section, keeper, report: report), at: now)
       } catch {
         // What was there can be used still.
-        report(.unavailable(recipe.source, reason: "\(error)"))
+        report("\(error)")
       }
     }
     try? fileSystem.refresh(at: now)

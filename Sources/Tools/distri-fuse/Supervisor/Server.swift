@@ -26,7 +26,7 @@ struct Server: Sendable {
     let signals = try SignalQueue()
     let keeper = ServerKeeper(inherited: inherited, channel: channel)
     let log = ServerLog()
-    let view = try recipe.makeView(keeper: keeper) { log.write("\($0)") }
+    let view = try recipe.makeView(keeper: keeper) { log.write($0) }
     try channel.send(Message(.prepared))
     channel.waitForInput()
     // The supervisor has given up, and said why.
