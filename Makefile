@@ -14,7 +14,7 @@ CORPUS = $(firstword $(wildcard ../shared/corpus/build-textproto))
 # What the libraries link to; what the tools call; what only the tests use.
 BUILD_PACKAGES = libsquashfs-dev libfuse3-dev libcurl4-openssl-dev libarchive-dev pkg-config
 TOOL_PACKAGES = fuse3 patchelf musl-tools binutils patch xz-utils zstd e2fsprogs qemu-system-x86 dpkg-dev
-TEST_PACKAGES = python3 python3-pip gcc libc6-dev procps util-linux bzip2 strace curl squashfs-tools squashfuse squashfs-tools-ng attr libcap2-bin zip cpio lz4 nginx-light openssl rsync git bubblewrap
+TEST_PACKAGES = python3 python3-pip gcc libc6-dev procps util-linux bzip2 strace curl squashfs-tools squashfuse squashfs-tools-ng attr libcap2-bin zip cpio lz4 nginx-light openssl rsync git bubblewrap zsync casync
 
 .PHONY: all demo test check fmt docs bench soak sanitize examples batch fuzz install release deps test-deps apt-lists clean
 
