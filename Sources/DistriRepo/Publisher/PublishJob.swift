@@ -86,15 +86,15 @@ struct PublishJob: Sendable {
   private func addShortcuts(to entry: inout RepositoryIndex.Package, _ known: RepositoryIndex.Package?) throws {
     guard let image = entry.image, image.byteCount >= Publisher.smallestLargeImage else { return }
     let path = target.appending(entry.id.imageFileName)
-    // Compressed files have no block in common with those of another version.
-    if try !PackageImage(path: path).compressesFiles {
-      entry.blocks = try shortcut(FilePath(path.string + BlockHashes.fileSuffix), known?.blocks) { place in
-        guard let blocks = try BlockHashes(of: path) else { return false }
-        try Files.create(place, holding: blocks.serialized)
-        return true
-      }
+    entry.blocks = try shortcut(FilePath(path.string + BlockHashes.fileSuffix), known?.blocks) { place in
+      // Compressed files have no block in common with those of another version.
+      guard try !PackageImage(path: path).compressesFiles, let blocks = try BlockHashes(of: path) else { return false }
+      try Files.create(place, holding: blocks.serialized)
+      return true
     }
     guard let compressionLevel else { return }
+    // One that did not get smaller when the others were compressed will not now.
+    if let known, known.compressed == nil, old.hasCompressedImages { return }
     entry.compressed = try shortcut(FilePath(path.string + Repository.compressedSuffix), known?.compressed) { place in
       let file = try Files.open(creating: place)
       defer { try? file.close() }
@@ -154,6 +154,9 @@ struct PublishedIndex: Sendable {
     return ["\(digester.finish().hexadecimal).\(Repository.indexFileName)"]
       + digests.flatMap { name, digest in [name, "\(digest.sha256.hexadecimal).\(name)"] }
   }
+
+  /// Whether images were compressed when it was made.
+  var hasCompressedImages: Bool { entries.values.contains { $0.compressed != nil } }
 
   /// A file that changed after the index was written is not what the index says.
   func isNewer(than file: Files.Status) -> Bool { modificationTime.map { file.modificationTime < $0 } ?? false }
