@@ -249,6 +249,25 @@ import Testing
     #expect(index.packages.allSatisfy { $0.compressed == nil && $0.blocks != nil })
   }
 
+  @Test func `what hardly gets smaller is compressed once, and not kept`() async throws {
+    let scene = try await Self.scene(compression: 1)
+    _ = try await LocalStore.make(at: scene.store.path, [try PackageFixture("noise-amd64-1-1", byteCount: 700_000)])
+    let directory = scene.repository.appending("pkg")
+    func publish() async throws -> String {
+      let watch = inotify_init1(Int32(IN_CLOEXEC) | Int32(IN_NONBLOCK))
+      defer { close(watch) }
+      inotify_add_watch(watch, directory.string, UInt32(IN_CREATE))
+      _ = try await Publisher(store: scene.store.path, output: scene.repository, compressionLevel: 1).publish()
+      var buffer = [UInt8](repeating: 0, count: 1 << 16)
+      let count = read(watch, &buffer, buffer.count)
+      return String(decoding: buffer.prefix(max(0, count)), as: UTF8.self)
+    }
+    #expect(try await publish().contains("noise-amd64-1-1.squashfs.zst"))
+    #expect(try !names(in: directory).contains("noise-amd64-1-1.squashfs.zst"))
+    #expect(try names(in: directory).contains("noise-amd64-1-1.squashfs.blocks"))
+    #expect(try await !publish().contains(".zst"))
+  }
+
   @Test func `what a kill has left of a compressed image goes on`() async throws {
     let scene = try await Self.scene(compression: 3)
     let counter = Counter()

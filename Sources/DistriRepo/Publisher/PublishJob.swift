@@ -12,6 +12,9 @@ struct PublishJob: Sendable {
   let old: PublishedIndex
   let compressionLevel: Int?
 
+  /// What a compressed image has to save, as this part of the image.
+  private static let smallestSaving: UInt64 = 16
+
   func publish(_ package: PackageID) throws -> RepositoryIndex.Package {
     let known = old.entry(of: package)
     let isKnown = try place(package.imageFileName, known: try hasTree(known) ? known?.image : nil)
@@ -93,13 +96,13 @@ struct PublishJob: Sendable {
       return true
     }
     guard let compressionLevel else { return }
-    // One that did not get smaller when the others were compressed will not now.
+    // One that did not get much smaller when the others were compressed will not now.
     if let known, known.compressed == nil, old.hasCompressedImages { return }
     entry.compressed = try shortcut(FilePath(path.string + Repository.compressedSuffix), known?.compressed) { place in
       let file = try Files.open(creating: place)
       defer { try? file.close() }
       try CompressedFrames.compress(path, level: compressionLevel, to: file)
-      return try Files.status(of: file).byteCount < image.byteCount
+      return try Files.status(of: file).byteCount < image.byteCount - image.byteCount / Self.smallestSaving
     }
   }
 
