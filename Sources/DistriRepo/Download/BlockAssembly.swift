@@ -21,14 +21,12 @@ struct BlockAssembly: Sendable {
   /// The most frames of one request: what is fetched and decompressed is in memory.
   private static let maximumFrames = 64
 
-  /// What a request brings, and where it goes.
+  /// What a request brings.
   private struct Part: Sendable {
     /// Of the image, or of the compressed one.
     var range: Range<UInt64>
-    /// The first byte of the image that comes of it.
-    var target: UInt64
-    /// How many bytes of the image come of it.
-    var byteCount: UInt64
+    /// Of the compressed image: the frames that lie there.
+    var frames = 0..<0
   }
 
   /// Creates the image.
@@ -40,15 +38,15 @@ struct BlockAssembly: Sendable {
     let base = try Files.open(reading: basePath)
     defer { try? base.close() }
     let plan = try await blocking { try Self.plan(for: hashes, from: base, basePath) }
-    let ranges = plan.missing.map { Part(range: $0, target: $0.lowerBound, byteCount: $0.byteCount) }
-    let frames = try await frames(with: plan.missing, cheaperThan: Self.cost(ranges))
-    let parts = frames ?? ranges
+    let ranges = plan.missing.map { Part(range: $0) }
+    let frames = try await frames(cheaperThan: Self.cost(ranges), for: plan.missing)
+    let parts = frames?.parts ?? ranges
     guard blocks.byteCount + Self.cost(parts) < limit else { return false }
     let file = try Files.open(creating: path)
     defer { try? file.close() }
     try await blocking { try Self.copy(plan.copies, from: base, to: file, path) }
     try await fetch(parts) { root, part in
-      guard frames == nil else { return try await decompress(part, from: root, into: file, path) }
+      if let frames { return try await decompress(part, of: frames.table, from: root, into: file, path) }
       var received = ReceivedPrefix(byteCount: part.range.lowerBound)
       let request = TransferRequest(url: download.url(imageName)(root), range: part.range)
       try await download.transport.receive(request, into: file, path: path, &received, isPart: true)
@@ -110,37 +108,41 @@ struct BlockAssembly: Sendable {
   }
 
   /// The frames of the compressed image that hold what is missing; nil where that is no cheaper, or the file has other frames than ours.
-  private func frames(with missing: [Range<UInt64>], cheaperThan limit: UInt64) async throws -> [Part]? {
+  private func frames(
+    cheaperThan limit: UInt64, for missing: [Range<UInt64>]
+  ) async throws -> (table: CompressedFrames, parts: [Part])? {
     guard let compressed else { return nil }
-    let tableByteCount = CompressedFrames.tableByteCount(of: download.image.byteCount)
-    guard tableByteCount < limit, tableByteCount < compressed.byteCount else { return nil }
+    let byteCount = download.image.byteCount
+    let tableByteCount = CompressedFrames.tableByteCount(of: byteCount)
+    guard tableByteCount < min(limit, compressed.byteCount), tableByteCount <= UInt64(BlockHashes.maximumByteCount) else {
+      return nil
+    }
     let url = download.url(download.compressedName)
     let bytes = try await download.mirrors.firstGood {
       try await download.transport.bytes(of: url($0), range: compressed.byteCount - tableByteCount..<compressed.byteCount)
     }
+    let subject = url(download.mirrors.root).withoutCredentials
     guard
-      let frames = try? CompressedFrames(
-        table: bytes, of: download.image.byteCount, compressedByteCount: compressed.byteCount, subject: url(download.mirrors.root))
+      let table = try? CompressedFrames(
+        table: bytes, of: byteCount, compressedByteCount: compressed.byteCount, subject: subject)
     else { return nil }
-    let parts = Self.parts(of: frames, for: missing, imageByteCount: download.image.byteCount)
-    return Self.cost(parts) + tableByteCount < limit ? parts : nil
+    let parts = Self.parts(of: table, for: missing)
+    return Self.cost(parts) + tableByteCount < limit ? (table, parts) : nil
   }
 
-  /// - Parameter missing: ascending.
-  private static func parts(of frames: CompressedFrames, for missing: [Range<UInt64>], imageByteCount: UInt64) -> [Part] {
-    let size = CompressedFrames.frameByteCount
+  /// - Parameter missing: ascending, within the image.
+  private static func parts(of table: CompressedFrames, for missing: [Range<UInt64>]) -> [Part] {
     var parts: [Part] = []
-    var next: UInt64 = 0
+    var next = 0
     for range in missing {
-      next = max(next, range.lowerBound / size)
-      while next * size < range.upperBound {
-        let place = frames.places[Int(next)]
-        let byteCount = min(size, imageByteCount - next * size)
-        if let last = parts.last, last.range.upperBound == place.lowerBound, last.byteCount < UInt64(maximumFrames) * size {
-          parts[parts.count - 1].range = last.range.lowerBound..<place.upperBound
-          parts[parts.count - 1].byteCount += byteCount
+      next = max(next, Int(range.lowerBound / CompressedFrames.frameByteCount))
+      while UInt64(next) * CompressedFrames.frameByteCount < range.upperBound {
+        let place = table.places[next]
+        if let last = parts.last, last.frames.upperBound == next, last.frames.count < maximumFrames {
+          parts[parts.count - 1] = Part(
+            range: last.range.lowerBound..<place.upperBound, frames: last.frames.lowerBound..<next + 1)
         } else {
-          parts.append(Part(range: place, target: next * size, byteCount: byteCount))
+          parts.append(Part(range: place, frames: next..<next + 1))
         }
         next += 1
       }
@@ -148,12 +150,19 @@ struct BlockAssembly: Sendable {
     return parts
   }
 
-  private func decompress(_ part: Part, from root: String, into file: FileDescriptor, _ path: FilePath) async throws {
+  private func decompress(
+    _ part: Part, of table: CompressedFrames, from root: String, into file: FileDescriptor, _ path: FilePath
+  ) async throws {
     let url = download.url(download.compressedName)(root)
     let bytes = try await download.transport.bytes(of: url, range: part.range)
-    let contents = try CompressedBytes.contents(of: bytes, limit: Int(part.byteCount), subject: FilePath(url.withoutCredentials))
-    do { try file.writeAll(toAbsoluteOffset: Int64(part.target), contents) } catch {
-      throw RepositoryError.system(operation: "write", path: path, error as? Errno ?? .ioError)
+    for frame in part.frames {
+      let place = table.places[frame]
+      let start = Int(place.lowerBound - part.range.lowerBound)
+      let contents = try table.contents(
+        of: Array(bytes[start..<start + Int(place.byteCount)]), frame: frame, subject: url.withoutCredentials)
+      do { try file.writeAll(toAbsoluteOffset: Int64(frame) * Int64(CompressedFrames.frameByteCount), contents) } catch {
+        throw RepositoryError.system(operation: "write", path: path, error as? Errno ?? .ioError)
+      }
     }
   }
 }

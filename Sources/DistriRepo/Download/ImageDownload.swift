@@ -65,7 +65,7 @@ struct ImageDownload: Sendable {
     defer { try? Files.remove(path) }
     let file = try Files.open(creating: files.image)
     defer { try? file.close() }
-    try await blocking { [image] in try CompressedBytes.decompress(path, limit: image.byteCount, to: file) }
+    try await blocking { [image] in try CompressedFrames.decompress(path, of: image.byteCount, to: file) }
     try await check(file, files.image, madeOf: compressedName)
     options.onReused(image.byteCount - compressed.byteCount)
     return true

@@ -13,6 +13,8 @@ public struct CompressedFrames: Sendable, Hashable {
 
   /// Where each frame lies in the compressed file, one behind the other.
   public let places: [Range<UInt64>]
+  /// Decompressed bytes of the last frame.
+  private let lastByteCount: UInt64
 
   private static let skippableMagic: UInt32 = 0x184d_2a5e
   private static let seekableMagic: UInt32 = 0x8f92_eab1
@@ -63,6 +65,7 @@ public struct CompressedFrames: Sendable, Hashable {
       throw refuse("is not as long as its frames")
     }
     self.places = places
+    lastByteCount = byteCount - UInt64(max(1, places.count) - 1) * Self.frameByteCount
   }
 
   /// Compresses a file, which is not empty, into another, from its start: the same bytes for the same file, level and library.
@@ -101,6 +104,54 @@ public struct CompressedFrames: Sendable, Hashable {
       throw .system(operation: "compress", path: path, error as? Errno ?? .ioError)
     }
   }
+
+  /// Decompresses a file into another, from its start.
+  ///
+  /// - Parameters:
+  ///   - byteCount: of what was compressed; as many bytes come out, or an error.
+  ///   - output: for writing, empty.
+  /// - Throws: ``StoreError/invalidMetadata(of:line:reason:)`` for a file that is damaged, or has other frames than ours;
+  ///   ``StoreError/system(operation:path:_:)``.
+  public static func decompress(_ path: FilePath, of byteCount: UInt64, to output: FileDescriptor) throws(StoreError) {
+    let file = try OwnedDescriptor(reading: path)
+    func read(_ range: Range<UInt64>) throws(StoreError) -> [UInt8] {
+      do {
+        return try [UInt8](capacity: Int(range.upperBound - range.lowerBound)) { span throws(Errno) in
+          _ = try file.descriptor.readAppending(at: range.lowerBound, limit: .max, to: &span)
+        }
+      } catch {
+        throw .system(operation: "read", path: path, error)
+      }
+    }
+    let size: UInt64
+    do { size = try file.descriptor.status().byteCount } catch { throw .system(operation: "stat", path: path, error) }
+    let tableStart = size - min(size, tableByteCount(of: byteCount))
+    let frames = try CompressedFrames(
+      table: try read(tableStart..<size), of: byteCount, compressedByteCount: size, subject: path.string)
+    for (index, place) in frames.places.enumerated() {
+      let contents = try frames.contents(of: try read(place), frame: index, subject: path.string)
+      do { try output.writeAll(toAbsoluteOffset: Int64(index) * Int64(frameByteCount), contents) } catch {
+        throw .system(operation: "write", path: path, error as? Errno ?? .ioError)
+      }
+    }
+  }
+
+  /// Decompresses a frame.
+  ///
+  /// - Parameters:
+  ///   - bytes: what lies at its place.
+  ///   - subject: the file, for errors.
+  /// - Throws: ``StoreError/invalidMetadata(of:line:reason:)`` for what is no frame of the right size.
+  public func contents(of bytes: [UInt8], frame: Int, subject: String) throws(StoreError) -> [UInt8] {
+    let expected = Int(frame == places.count - 1 ? lastByteCount : Self.frameByteCount)
+    guard let contents = Self.decompressors.decompress(Bytes(bytes), limit: expected), contents.count == expected else {
+      throw .invalidMetadata(of: subject, line: nil, reason: "frame \(frame) is damaged")
+    }
+    return contents.array
+  }
+
+  /// libsquashfs's, whose blocks are whole frames. Nothing else is tried, and what comes out is not looked into.
+  private static let decompressors = DecompressorPool(compression: 6, blockSize: UInt32(frameByteCount))
 
   private static func append(_ number: UInt32, to bytes: inout [UInt8]) {
     for shift in stride(from: UInt32(0), to: 32, by: 8) { bytes.append(UInt8(truncatingIfNeeded: number >> shift)) }

@@ -4,6 +4,7 @@
 import ArgumentParser
 import DistriRepo
 import DistriStore
+import RepositorySupport
 import Synchronization
 import RepositorySupport
 import SystemPackage

@@ -150,6 +150,15 @@ nonisolated struct Pb_MirrorMeta: Sendable {
     /// Clears the value of `blocks`. Subsequent reads from it will return its default value.
     mutating func clearBlocks() {self._blocks = nil}
 
+    var summary: String {
+      get {_summary ?? String()}
+      set {_summary = newValue}
+    }
+    /// Returns true if `summary` has been explicitly set.
+    var hasSummary: Bool {self._summary != nil}
+    /// Clears the value of `summary`. Subsequent reads from it will return its default value.
+    mutating func clearSummary() {self._summary = nil}
+
     var unknownFields = SwiftProtobuf.UnknownStorage()
 
     init() {}
@@ -162,6 +171,7 @@ nonisolated struct Pb_MirrorMeta: Sendable {
     fileprivate var _tree: Pb_MirrorMeta.File? = nil
     fileprivate var _compressed: Pb_MirrorMeta.File? = nil
     fileprivate var _blocks: Pb_MirrorMeta.File? = nil
+    fileprivate var _summary: String? = nil
   }
 
   init() {}
@@ -242,7 +252,7 @@ nonisolated extension Pb_MirrorMeta.File: SwiftProtobuf.Message, SwiftProtobuf._
 
 nonisolated extension Pb_MirrorMeta.Package: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = Pb_MirrorMeta.protoMessageName + ".Package"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{3}well_known_path\0\u{2}f\u{f}image\0\u{1}metadata\0\u{4}\u{9}tree_root\0\u{3}image_time\0\u{1}tree\0\u{2}\u{8}compressed\0\u{1}blocks\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{3}well_known_path\0\u{2}f\u{f}image\0\u{1}metadata\0\u{4}\u{9}tree_root\0\u{3}image_time\0\u{1}tree\0\u{2}\u{8}compressed\0\u{1}blocks\0\u{2}\u{9}summary\0")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -259,6 +269,7 @@ nonisolated extension Pb_MirrorMeta.Package: SwiftProtobuf.Message, SwiftProtobu
       case 1012: try { try decoder.decodeSingularMessageField(value: &self._tree) }()
       case 1020: try { try decoder.decodeSingularMessageField(value: &self._compressed) }()
       case 1021: try { try decoder.decodeSingularMessageField(value: &self._blocks) }()
+      case 1030: try { try decoder.decodeSingularStringField(value: &self._summary) }()
       default: break
       }
     }
@@ -296,6 +307,9 @@ nonisolated extension Pb_MirrorMeta.Package: SwiftProtobuf.Message, SwiftProtobu
     try { if let v = self._blocks {
       try visitor.visitSingularMessageField(value: v, fieldNumber: 1021)
     } }()
+    try { if let v = self._summary {
+      try visitor.visitSingularStringField(value: v, fieldNumber: 1030)
+    } }()
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -309,6 +323,7 @@ nonisolated extension Pb_MirrorMeta.Package: SwiftProtobuf.Message, SwiftProtobu
     if lhs._tree != rhs._tree {return false}
     if lhs._compressed != rhs._compressed {return false}
     if lhs._blocks != rhs._blocks {return false}
+    if lhs._summary != rhs._summary {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
