@@ -85,6 +85,8 @@ public protocol RemotePackageSource: Sendable {
   var packages: [RemotePackage] { get }
   /// A local directory, in which may also be kept what is derived of images, in files that begin with the image's ``RemotePackage/name``.
   var cacheDirectory: FilePath { get }
+  /// The files of the package's exchange directories, such as `bin/nano`.
+  func wellKnownPaths(of package: RemotePackage) -> [String]
   /// The bytes of a package's image: of the same package the same object, as long as somebody uses it. Asks nothing of the network.
   func image(of package: RemotePackage) -> any RemoteByteSource
 }
@@ -93,8 +95,6 @@ public protocol RemotePackageSource: Sendable {
 public struct RemotePackage: Sendable, Hashable {
   /// Its full name.
   public var id: PackageID
-  /// The files of its exchange directories, such as `bin/nano`.
-  public var wellKnownPaths: [String]
   /// Of the image.
   public var byteCount: UInt64
   /// 32 bytes that no other image has.
@@ -103,9 +103,8 @@ public struct RemotePackage: Sendable, Hashable {
   public var modificationTime: Int64
 
   /// Describes a package.
-  public init(id: PackageID, wellKnownPaths: [String], byteCount: UInt64, digest: [UInt8], modificationTime: Int64) {
+  public init(id: PackageID, byteCount: UInt64, digest: [UInt8], modificationTime: Int64) {
     self.id = id
-    self.wellKnownPaths = wellKnownPaths
     self.byteCount = byteCount
     self.digest = digest
     self.modificationTime = modificationTime

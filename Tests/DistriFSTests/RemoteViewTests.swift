@@ -47,7 +47,10 @@ private final class DistantImage: RemoteByteSource {
 private struct DistantPackages: RemotePackageSource {
   var packages: [RemotePackage] = []
   var images: [PackageID: DistantImage] = [:]
+  var paths: [PackageID: [String]] = [:]
   let cacheDirectory: FilePath
+
+  func wellKnownPaths(of package: RemotePackage) -> [String] { paths[package.id] ?? [] }
 
   func image(of package: RemotePackage) -> any RemoteByteSource { images[package.id] ?? DistantImage([]) }
 
@@ -55,9 +58,10 @@ private struct DistantPackages: RemotePackageSource {
     let bytes = Array(try Data(contentsOf: URL(fileURLWithPath: image.string)))
     let id = try PackageID(parsing: name)
     images[id] = DistantImage(bytes)
+    self.paths[id] = paths
     let digest = Array(name.utf8.prefix(32)) + Array(repeating: 1, count: max(0, 32 - name.utf8.count))
     packages.append(
-      RemotePackage(id: id, wellKnownPaths: paths, byteCount: UInt64(bytes.count), digest: digest, modificationTime: 1_600_000_000))
+      RemotePackage(id: id, byteCount: UInt64(bytes.count), digest: digest, modificationTime: 1_600_000_000))
   }
 }
 

@@ -29,9 +29,9 @@ private struct RemoteScene: ~Copyable {
     var options = CurlTransport.Options.impatient
     options.maximumAttempts = 2
     let transport = try StandardTransport(options: options)
-    let index = try await Repository(at: server.root, transport: transport, options: .unsigned).index
+    let index = try contents(of: scene.repository.appending("pkg/meta.binaryproto"))
     let cache = try RangeCache(path: cachePath, byteLimit: limit)
-    return RemoteRepository(at: MirrorSet(server.root), index: index, cache: cache, transport: transport)
+    return try RemoteRepository(at: MirrorSet(server.root), index: index, cache: cache, transport: transport)
   }
 
   func image(_ name: String, of repository: RemoteRepository) throws -> any RemoteByteSource {
@@ -227,11 +227,11 @@ private let block = 65_536
     let other = try RepositoryServer(scene.scene.repository)
     defer { other.stop() }
     let transport = try StandardTransport(options: .impatient)
-    let index = try await Repository(at: other.root, transport: transport, options: .unsigned).index
+    let index = try contents(of: scene.scene.repository.appending("pkg/meta.binaryproto"))
     let said = Mutex<[String]>([])
     let places = MirrorSet(scene.server.root, mirrors: [other.root]) { _, error in said.withLock { $0.append("\(error)") } }
     let cache = try RangeCache(path: scene.cachePath, byteLimit: 1 << 30)
-    let repository = RemoteRepository(at: places, index: index, cache: cache, transport: transport)
+    let repository = try RemoteRepository(at: places, index: index, cache: cache, transport: transport)
     let image = try scene.image("nano", of: repository)
     let expected = try scene.bytes(of: "nano-amd64-7.2-2")
     other.forget()
@@ -281,9 +281,22 @@ private let block = 65_536
     ).index
     index.packages.append(.init(id: try PackageID(parsing: "old-amd64-1-1"), wellKnownPaths: ["bin/old"]))
     let cache = try RangeCache(path: scene.cachePath, byteLimit: 1 << 30)
-    let repository = RemoteRepository(at: MirrorSet(scene.server.root), index: index, cache: cache, transport: FileTransport())
+    let bytes = try index.serialized()
+    let repository = try RemoteRepository(at: MirrorSet(scene.server.root), index: bytes, cache: cache, transport: FileTransport())
     #expect(repository.packages.map(\.id.description) == ["nano-amd64-7.2-2"])
     #expect(repository.unprovenPackages.map(\.description) == ["old-amd64-1-1"])
+    #expect(repository.wellKnownPaths(of: repository.packages[0]) == index.packages[0].wellKnownPaths)
+    #expect(!index.packages[0].wellKnownPaths.isEmpty)
+    // Cut off anywhere, it is an error or an index of fewer packages.
+    for count in bytes.indices {
+      let cut = try? RemoteRepository(
+        at: MirrorSet("x"), index: Array(bytes.prefix(count)), cache: cache, transport: FileTransport())
+      #expect((cut?.packages.count ?? 0) + (cut?.unprovenPackages.count ?? 0) < 2)
+    }
+    let twice = try await failure(StoreError.self) {
+      try RemoteRepository(at: MirrorSet("x"), index: bytes + bytes, cache: cache, transport: FileTransport())
+    }
+    #expect("\(twice)".contains("twice"))
   }
 }
 

@@ -23,6 +23,12 @@ struct PackageSupply: Sendable {
     return .init(count: local.count &+ remote.count, sum: local.sum &+ remote.sum)
   }
 
+  /// Gives the files of a package that lies elsewhere; nil for one of the store.
+  func paths(of package: MountedPackage) -> (() -> [String])? {
+    guard let remote, let there = remotePackage(of: package) else { return nil }
+    return { remote.source.wellKnownPaths(of: there) }
+  }
+
   /// What a mounted package is elsewhere; nil for one of the store.
   func remotePackage(of package: MountedPackage) -> RemotePackage? {
     guard let entry = remote?.entries[package.name.checksum], entry.identity == package.identity else { return nil }

@@ -97,7 +97,7 @@ struct Update {
     _ package: MountedPackage, _ index: PackageIndex?, _ scan: StoreScan, isNamed: Bool = false
   ) -> ViewBuilder.Arrival {
     ViewBuilder.Arrival(
-      package: package, index: index, paths: supply.remotePackage(of: package)?.wellKnownPaths ?? [],
+      package: package, index: index, paths: supply.paths(of: package),
       isSelected: isSelected(package.name.checksum, scan), isNamed: isNamed)
   }
 

@@ -29,7 +29,7 @@ extension ViewBuilder {
         to: NodeCodec.rootDirectory)
     }
     guard let index = arrival.index else {
-      if !arrival.paths.isEmpty { collect(arrival.isSelected ? arrival.paths : [], of: package, sources, &numbering) }
+      if let paths = arrival.paths { collect(arrival.isSelected ? paths() : [], of: package, sources, &numbering) }
       return
     }
     guard arrival.isSelected else { return package.set(MountedPackage.Summary(index, claims: [])) }

@@ -17,6 +17,11 @@ public final class RemoteRepository: RemotePackageSource {
   public var cacheDirectory: FilePath { cache.path }
 
   private let section: LocalStore.Section
+  /// For errors.
+  private let subject: String
+  private let index: IndexBytes
+  /// Where packages lie in the index.
+  private let entries: [PackageID: Range<Int>]
   private let cache: RangeCache
   private let link: RangeLink
   private let images: Images
@@ -37,35 +42,59 @@ public final class RemoteRepository: RemotePackageSource {
   ///
   /// - Parameters:
   ///   - mirrors: who is asked for each part, one after the other; also when one gives a wrong one.
+  ///   - index: its binary form. Only what is asked for again and again is kept in another one.
   ///   - transport: what brings parts; it says how long a server may take.
+  /// - Throws: `StoreError.invalidMetadata` when the index does not parse or lists a package twice; `Errno` without memory.
   public convenience init(
-    at mirrors: MirrorSet, section: LocalStore.Section = .packages, index: RepositoryIndex, cache: RangeCache,
-    transport: any Transport
-  ) {
-    self.init(section, index, cache, RangeLink(mirrors, transport), Images())
+    at mirrors: MirrorSet, section: LocalStore.Section = .packages, index: [UInt8], cache: RangeCache, transport: any Transport
+  ) throws {
+    try self.init(section, index, cache, RangeLink(mirrors, transport), Images())
   }
 
   /// The same repository with a newer index, which must have been verified.
-  public func updated(to index: RepositoryIndex) -> RemoteRepository {
-    RemoteRepository(section, index, cache, link, images)
+  ///
+  /// - Throws: as ``init(at:section:index:cache:transport:)``.
+  public func updated(to index: [UInt8]) throws -> RemoteRepository {
+    try RemoteRepository(section, index, cache, link, images)
   }
 
   private init(
-    _ section: LocalStore.Section, _ index: RepositoryIndex, _ cache: RangeCache, _ link: RangeLink,
-    _ images: Images
-  ) {
+    _ section: LocalStore.Section, _ index: [UInt8], _ cache: RangeCache, _ link: RangeLink, _ images: Images
+  ) throws {
     self.section = section
     self.cache = cache
     self.link = link
     self.images = images
-    packages = index.packages.compactMap { entry in
-      guard let image = entry.image, let digest = entry.treeRoot, image.byteCount <= Self.maximumImageByteCount else { return nil }
-      return RemotePackage(
-        id: entry.id, wellKnownPaths: entry.wellKnownPaths, byteCount: image.byteCount, digest: digest,
-        modificationTime: Int64(entry.imageTime ?? 0))
+    subject = Repository.url(of: Repository.indexFileName, in: section, below: link.mirrors.root).withoutCredentials
+    self.index = try MappedFile(copying: index).indexBytes
+    var (packages, unproven, entries): ([RemotePackage], [PackageID], [PackageID: Range<Int>]) = ([], [], [:])
+    for range in try RepositoryIndex.entryRanges(in: self.index, subject: subject) {
+      guard let entry = try Self.entry(range, of: self.index, subject) else { continue }
+      guard entries.updateValue(range, forKey: entry.id) == nil else {
+        throw StoreError.invalidMetadata(of: subject, line: nil, reason: "lists \(entry.id) twice")
+      }
+      guard let image = entry.image, let digest = entry.treeRoot, image.byteCount <= Self.maximumImageByteCount else {
+        unproven.append(entry.id)
+        continue
+      }
+      packages.append(
+        RemotePackage(id: entry.id, byteCount: image.byteCount, digest: digest, modificationTime: Int64(entry.imageTime ?? 0)))
     }
-    let proven = Set(packages.map(\.id))
-    unprovenPackages = index.packages.map(\.id).filter { !proven.contains($0) }
+    self.packages = packages.sorted { $0.id < $1.id }
+    unprovenPackages = unproven.sorted()
+    self.entries = entries
+  }
+
+  private static func entry(
+    _ range: Range<Int>, of index: IndexBytes, _ subject: String
+  ) throws(StoreError) -> RepositoryIndex.Package? {
+    try RepositoryIndex(serialized: index.array(range.lowerBound, range.count), subject: subject).packages.first
+  }
+
+  /// The files of the package's exchange directories.
+  public func wellKnownPaths(of package: RemotePackage) -> [String] {
+    guard let range = entries[package.id], let entry = try? Self.entry(range, of: index, subject) else { return [] }
+    return entry.wellKnownPaths
   }
 
   /// The bytes of a package's image.

@@ -100,6 +100,47 @@ public struct RepositoryIndex: Sendable, Hashable {
   }
 }
 
+extension RepositoryIndex {
+  /// Where each package lies in the binary form: each such part is the binary form of an index of one package, so that nobody needs to have
+  /// all of a large index in memory.
+  ///
+  /// - Throws: ``StoreError/invalidMetadata(of:line:reason:)`` when it ends in the middle of something.
+  package static func entryRanges(in bytes: IndexBytes, subject: String) throws(StoreError) -> [Range<Int>] {
+    var ranges: [Range<Int>] = []
+    var offset = 0
+    func number() throws(StoreError) -> UInt64 {
+      var value: UInt64 = 0
+      for (position, byte) in bytes.array(offset, 10).enumerated() {
+        value |= UInt64(byte & 0x7f) << UInt64(7 * position)
+        guard byte & 0x80 != 0 else {
+          offset += position + 1
+          return value
+        }
+      }
+      throw .invalidMetadata(of: subject, line: nil, reason: "not a repository index: no number at byte \(offset)")
+    }
+    while offset < bytes.count {
+      let start = offset
+      let key = try number()
+      // How a field is written: a number, eight bytes, so many bytes, four bytes.
+      switch key & 7 {
+      case 0: _ = try number()
+      case 1: offset += 8
+      case 2:
+        let count = try number()
+        offset += Int(min(count, UInt64(bytes.count)))
+      case 5: offset += 4
+      default: throw .invalidMetadata(of: subject, line: nil, reason: "not a repository index: unknown field at byte \(start)")
+      }
+      guard offset <= bytes.count else {
+        throw .invalidMetadata(of: subject, line: nil, reason: "ends within the field at byte \(start)")
+      }
+      if key == 1 << 3 | 2 { ranges.append(start..<offset) }
+    }
+    return ranges
+  }
+}
+
 extension RepositoryIndex.Package {
   fileprivate init(_ message: Pb_MirrorMeta.Package, subject: String) throws(StoreError) {
     typealias FileDigest = RepositoryIndex.FileDigest

@@ -40,7 +40,7 @@ struct RemoteRecipe: Sendable, Equatable {
     let cache = try RangeCache(path: cache, byteLimit: cacheLimit)
     let index = try inheritedIndex(keeper) ?? fetchIndex(section, transport, places)
     keep(index, keeper)
-    return RemoteRepository(at: places, section: section, index: index, cache: cache, transport: transport)
+    return try RemoteRepository(at: places, section: section, index: index, cache: cache, transport: transport)
   }
 
   /// The packages that the repository has now.
@@ -52,11 +52,11 @@ struct RemoteRecipe: Sendable, Equatable {
   ) throws -> RemoteRepository {
     let index = try fetchIndex(section, try StandardTransport(options: transportOptions), places(report))
     keep(index, keeper)
-    return repository.updated(to: index)
+    return try repository.updated(to: index)
   }
 
-  private func keep(_ index: RepositoryIndex, _ keeper: any DescriptorKeeper) {
-    guard let file = try? MappedFile.anonymousFile(index.serialized()) else { return }
+  private func keep(_ index: [UInt8], _ keeper: any DescriptorKeeper) {
+    guard let file = try? MappedFile.anonymousFile(index) else { return }
     keeper.keep(file, as: Self.keeperName)
     try? file.close()
   }
@@ -80,21 +80,21 @@ struct RemoteRecipe: Sendable, Equatable {
     return options
   }
 
-  private func inheritedIndex(_ keeper: any DescriptorKeeper) throws -> RepositoryIndex? {
-    guard let file = keeper.inherited[Self.keeperName] else { return nil }
-    return try RepositoryIndex(serialized: try MappedFile(descriptor: file).indexBytes.array, subject: root)
+  private func inheritedIndex(_ keeper: any DescriptorKeeper) throws -> [UInt8]? {
+    try keeper.inherited[Self.keeperName].map { try MappedFile(descriptor: $0).indexBytes.array }
   }
 
   private func fetchIndex(
     _ section: LocalStore.Section, _ transport: any Transport, _ places: MirrorSet
-  ) throws -> RepositoryIndex {
+  ) throws -> [UInt8] {
     try Self.waiting { [recipe = self] in
       var trust = TrustOptions()
       trust.directory = recipe.trust.string
       var options = Repository.Options()
       options.allowsUnsignedIndex = recipe.isUnsigned
       let trusted = try await places.firstGood { try await trust.refresh(recipe.root, at: $0, through: transport) }
-      return try await Repository(at: places, section: section, trust: trusted, transport: transport, options: options).index
+      return try await Repository.indexBytes(
+        at: places, section: section, trust: trusted, transport: transport, options: options)
     }
   }
 
