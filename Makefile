@@ -13,7 +13,8 @@ CORPUS = $(firstword $(wildcard ../shared/corpus/build-textproto))
 
 # What the libraries link to; what the tools call; what only the tests use.
 BUILD_PACKAGES = libsquashfs-dev libfuse3-dev libcurl4-openssl-dev libarchive-dev pkg-config
-TOOL_PACKAGES = fuse3 patchelf musl-tools binutils patch xz-utils zstd e2fsprogs qemu-system-x86 dpkg-dev
+TOOL_PACKAGES = fuse3 patchelf musl-tools binutils patch xz-utils zstd e2fsprogs qemu-system-x86 dpkg-dev fdisk dosfstools mtools systemd-boot-efi \
+  grub-common grub-pc-bin ovmf qemu-utils kmod
 TEST_PACKAGES = python3 python3-pip gcc gdb libc6-dev procps util-linux bzip2 strace curl squashfs-tools squashfuse squashfs-tools-ng attr libcap2-bin zip cpio lz4 systemd nginx-light openssl rsync git bubblewrap zsync casync
 
 # An S3 service: of what the package needs, no more than its server does, without much else that comes along.
@@ -21,7 +22,7 @@ MOTO = moto==5.2.5 blinker==1.9.0 boto3==1.44.8 botocore==1.44.8 certifi cffi==2
   flask==3.1.3 flask_cors idna itsdangerous jinja2 jmespath markupsafe py_partiql_parser pycparser python_dateutil pyyaml requests \
   responses s3transfer six urllib3==2.8.0 werkzeug==3.1.9 xmltodict
 
-.PHONY: all demo test check fmt docs bench soak sanitize examples batch fuzz install release deps test-deps apt-lists clean
+.PHONY: all demo test check fmt docs bench soak sanitize examples batch fuzz test-images install release deps test-deps apt-lists clean
 
 # Recipes share .build.
 .NOTPARALLEL:
@@ -80,6 +81,12 @@ batch: apt-lists release
 	Examples/definitions/fetch-sources.sh $(BATCH)/sources
 	$(BIN)/distri-build batch Examples/definitions --store $(BATCH)/store --sources $(BATCH)/sources --work $(BATCH)/work \
 	  --bootstrap-toolchain --keep-going --trace $(BATCH)/trace.json
+
+# The images of Examples/images boot and are used: an hour of an emulated machine. Stopped and started again, it goes on where it was.
+IMAGES ?= images
+test-images: apt-lists test-deps release
+	$(call install_missing,openssh-client)
+	python3 Tests/Images/server.py $(abspath $(BIN)) $(IMAGES)
 
 # Format, warnings, and the fences of docs/architecture.md.
 check: deps

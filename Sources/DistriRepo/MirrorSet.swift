@@ -59,7 +59,7 @@ extension RepositoryError {
   fileprivate var isOfServer: Bool {
     switch self {
     case .notFound, .transferFailed, .tooLarge, .mismatch, .untrusted: true
-    case .unverifiable, .invalidURL, .unresolved, .unsigned, .signing, .declaration, .system: false
+    case .unverifiable, .invalidURL, .unresolved, .unsigned, .signing, .declaration, .units, .system: false
     }
   }
 }

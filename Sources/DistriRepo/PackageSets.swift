@@ -25,16 +25,4 @@ extension Generation.PackageSet {
     }
     try self.init(named: name, parsing: String(decoding: bytes, as: UTF8.self))
   }
-
-  /// Parses the text of a set.
-  ///
-  /// - Throws: `StoreError.invalidName`.
-  public init(named name: String, parsing text: String) throws(StoreError) {
-    self.init(name: try Generation.setName(name), members: [])
-    for line in text.split(whereSeparator: \.isNewline) {
-      guard let word = line.split(whereSeparator: \.isWhitespace).first, !word.hasPrefix("#") else { continue }
-      let query = try PackageQuery(parsing: word)
-      if !members.contains(where: { $0.description == query.description }) { members.append(query) }
-    }
-  }
 }

@@ -28,6 +28,8 @@ public enum RepositoryError: Error, Sendable, Equatable {
   case signing(key: String, reason: String)
   /// systemd's tool did not do what a package declares.
   case declaration(SystemDeclaration, reason: String)
+  /// systemd did not take other versions of units.
+  case units(ServiceUnits, reason: String)
   /// A system call failed.
   case system(operation: String, path: FilePath, Errno)
 }
@@ -117,6 +119,11 @@ extension RepositoryError: CustomStringConvertible {
       """
     case .signing(let key, let reason):
       "cannot sign with \(key.printable): \(reason.printable)"
+    case .units(let units, let reason):
+      """
+      systemctl: \(reason); the packages are installed, and run what they did before until «systemctl daemon-reload» and, for \
+      \(units.services.isEmpty ? "none" : units.services.joined(separator: " ").printable), «systemctl try-restart»
+      """
     case .declaration(let declaration, let reason):
       """
       \(declaration.kind.rawValue)/\(declaration.name.printable) of \(declaration.package): \(declaration.kind.program): \(reason); \

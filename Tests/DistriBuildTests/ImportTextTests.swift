@@ -103,6 +103,9 @@ import Testing
     ("package { name: \"a\" }", 1, 1), ("imports: \"x\"", 1, 1), ("import: 3", 1, 9),
     ("import: \"a\"\npackage { name: \"a\" debian: \"b\" }\npackage { name: \"c\" debian: \"b\" }", 3, 1),
     ("package { name: \"a\" debian: \"b\" link { path: \"x\" } }", 1, 33), ("package {", 1, 9),
+    ("package { name: \"a\" debian: \"b\" attributes { path: \"x\" mode: 8 } }", 1, 62),
+    ("package { name: \"a\" debian: \"b\" attributes { path: \"x\" } }", 1, 33),
+    ("package { name: \"a\" debian: \"b\" file { path: \"x\" text: \"y\" } }", 1, 50),
   ])
   func `a wrong import definition is an error with its place`(_ text: String, _ line: Int, _ column: Int) {
     #expect {

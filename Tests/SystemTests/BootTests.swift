@@ -73,6 +73,29 @@ import Testing
     try "version: \"1-1\"\n".write(toFile: store.appending("\(name).meta.textproto").string, atomically: false, encoding: .utf8)
   }
 
+  /// A disk with a partition table, of the same store.
+  private static let disk = Task { () async throws -> FilePath in
+    let folder = try await image.value.removingLastComponent()
+    let disk = folder.appending("disk.img")
+    let built = try await ToolProcess.run(
+      "distri-mkimage",
+      [
+        "build", "--store", folder.appending("store").string, "--package", "base", "--layout", "gpt", "--serial",
+        "--kernel-parameter", "distri.rescue=no", "--run", "cat /etc/os-release", "--run", "cat /proc/1/mounts; exit 7",
+        "-o", disk.string,
+      ])
+    try #require(built.status == 0, "\(built.errors)")
+    return disk
+  }
+
+  @Test(arguments: [[], ["--bios"]]) func `the same disk boots on UEFI and on a BIOS`(arguments: [String]) async throws {
+    let machine = try await ToolProcess.run(
+      "distri-mkimage", ["boot", try await Self.disk.value.string, "--timeout", "90"] + arguments)
+    #expect(machine.status == 7, "\(machine.output)\n\(machine.errors)")
+    #expect(machine.output.contains("ID=distri"))
+    #expect(machine.output.contains(" /ro fuse"))
+  }
+
   private func boot(_ arguments: [String] = []) async throws -> ToolProcess.Outcome {
     try await ToolProcess.run("distri-mkimage", ["boot", try await Self.image.value.string, "--timeout", "90"] + arguments)
   }

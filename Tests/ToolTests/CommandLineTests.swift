@@ -20,7 +20,7 @@ import Testing
     "distri-fetch generations", "distri-fetch rollback", "distri-fetch pin", "distri-fetch unpin", "distri-fetch gc",
     "distri-fetch list", "distri-fetch info", "distri-fetch search", "distri-fetch why", "distri-fetch verify",
     "distri-fetch repair", "distri-fetch mirror", "distri-mkimage", "distri-mkimage build",
-    "distri-mkimage boot",
+    "distri-mkimage boot", "distri-mkimage list-formats",
   ]
 
   /// To accept a change: `UPDATE_SNAPSHOTS=1 swift test --filter CommandLineTests`, and review the difference.

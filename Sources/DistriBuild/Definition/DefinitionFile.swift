@@ -115,9 +115,7 @@ public struct DefinitionFile: Sendable {
   }
 
   private static func error(_ defect: TextDefect, in bytes: [UInt8], path: FilePath) -> BuildError {
-    let before = bytes.prefix(defect.offset)
-    let lineStart = (before.lastIndex(of: UInt8(ascii: "\n")) ?? -1) + 1
-    return .invalidDefinition(
-      path, line: before.count { $0 == UInt8(ascii: "\n") } + 1, column: before.count - lineStart + 1, reason: defect.reason)
+    let (line, column) = defect.position(in: bytes)
+    return .invalidDefinition(path, line: line, column: column, reason: defect.reason)
   }
 }

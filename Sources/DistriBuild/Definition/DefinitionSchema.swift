@@ -2,35 +2,41 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// Why a text cannot be the value of a field, as the rest of a sentence.
-struct InvalidText: Error { let reason: String }
+package struct InvalidText: Error {
+  package let reason: String
 
-/// The fields of `pb.Build` and where they go. A table, so that the parser, the checks and the hints of errors agree.
-struct MessageSchema<Value> {
+  package init(reason: String) { self.reason = reason }
+}
+
+/// The fields of a message and where they go. A table, so that the parser, the checks and the hints of errors agree.
+package struct MessageSchema<Value> {
   /// What a field does with a value of the text.
-  enum Action {
+  package enum Action {
     case string(repeated: Bool, (inout Value, String) throws(InvalidText) -> Void)
     case flag((inout Value, Bool) -> Void)
+    /// A number or the name of a choice; `kind` says which, for errors.
+    case word(kind: String, repeated: Bool, (inout Value, String) throws(InvalidText) -> Void)
     case message(repeated: Bool, (inout Value, TextMessage, inout DefinitionReader) throws(TextDefect) -> Void)
 
     var isRepeated: Bool {
       switch self {
-      case .string(let repeated, _), .message(let repeated, _): repeated
+      case .string(let repeated, _), .message(let repeated, _), .word(_, let repeated, _): repeated
       case .flag: false
       }
     }
   }
 
-  let name: String
+  package let name: String
   let fields: [String: Action]
 
-  init(_ name: String, _ fields: [String: Action]) {
+  package init(_ name: String, _ fields: [String: Action]) {
     self.name = name
     self.fields = fields
   }
 }
 
 extension MessageSchema.Action {
-  static func text(_ path: WritableKeyPath<Value, String>) -> Self { .string(repeated: false) { $0[keyPath: path] = $1 } }
+  package static func text(_ path: WritableKeyPath<Value, String>) -> Self { .string(repeated: false) { $0[keyPath: path] = $1 } }
 
   /// A text that has to be a pattern.
   static func pattern(_ path: WritableKeyPath<Value, String>) -> Self {
@@ -40,13 +46,13 @@ extension MessageSchema.Action {
     }
   }
 
-  static func texts(_ path: WritableKeyPath<Value, [String]>) -> Self {
+  package static func texts(_ path: WritableKeyPath<Value, [String]>) -> Self {
     .string(repeated: true) { $0[keyPath: path].append($1) }
   }
 
-  static func bool(_ path: WritableKeyPath<Value, Bool>) -> Self { .flag { $0[keyPath: path] = $1 } }
+  package static func bool(_ path: WritableKeyPath<Value, Bool>) -> Self { .flag { $0[keyPath: path] = $1 } }
 
-  static func items<Item>(
+  package static func items<Item>(
     _ path: WritableKeyPath<Value, [Item]>, _ empty: @autoclosure @escaping () -> Item,
     _ schema: @autoclosure @escaping () -> MessageSchema<Item>
   ) -> Self {
@@ -58,7 +64,7 @@ extension MessageSchema.Action {
   }
 
   /// Repeated in the text means merged, as proto2 has it for messages.
-  static func part<Part>(
+  package static func part<Part>(
     _ path: WritableKeyPath<Value, Part>, _ schema: @autoclosure @escaping () -> MessageSchema<Part>
   ) -> Self {
     .message(repeated: true) { value, message, reader throws(TextDefect) in
@@ -68,9 +74,13 @@ extension MessageSchema.Action {
 }
 
 /// Walks over a tree and fills a value by a schema.
-struct DefinitionReader {
+package struct DefinitionReader {
+  package init() {}
+
   /// A field that appears although it may not: where, and why.
-  mutating func read<Value>(_ message: TextMessage, into value: inout Value, _ schema: MessageSchema<Value>) throws(TextDefect) {
+  package mutating func read<Value>(_ message: TextMessage, into value: inout Value, _ schema: MessageSchema<Value>)
+    throws(TextDefect)
+  {
     var seen: Set<String> = []
     for field in message.fields {
       guard let action = schema.fields[field.name] else {
@@ -91,12 +101,18 @@ struct DefinitionReader {
           throw TextDefect(offset: field.range.lowerBound, reason: "\(field.name) is true or false, not \(field.value.kind)")
         }
         store(&value, flag)
+      case (.word(_, _, let store), .scalar(let word)):
+        do throws(InvalidText) { try store(&value, word) } catch {
+          throw TextDefect(offset: field.range.lowerBound, reason: "\(field.name) «\(word.printable)» \(error.reason)")
+        }
       case (.message(_, let store), .message(let inner)):
         try store(&value, inner, &self)
       case (.string, _):
         throw TextDefect(offset: field.range.lowerBound, reason: "\(field.name) is a string, not \(field.value.kind)")
       case (.flag, _):
         throw TextDefect(offset: field.range.lowerBound, reason: "\(field.name) is true or false, not \(field.value.kind)")
+      case (.word(let kind, _, _), _):
+        throw TextDefect(offset: field.range.lowerBound, reason: "\(field.name) is \(kind), not \(field.value.kind)")
       case (.message, _):
         throw TextDefect(offset: field.range.lowerBound, reason: "\(field.name) is a message in braces, not \(field.value.kind)")
       }

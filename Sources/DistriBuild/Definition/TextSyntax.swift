@@ -2,22 +2,22 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// The tree of a proto text file, with the place of everything, so that a part can be replaced without touching the rest.
-struct TextMessage: Sendable, Hashable {
-  var fields: [TextField] = []
+package struct TextMessage: Sendable, Hashable {
+  package var fields: [TextField] = []
 }
 
 /// `name: value`.
-struct TextField: Sendable, Hashable {
+package struct TextField: Sendable, Hashable {
   /// As written.
-  var name: String
+  package var name: String
   /// Byte offset of the name.
-  var offset: Int
-  var value: TextValue
+  package var offset: Int
+  package var value: TextValue
   /// The bytes of the value, comments inside included.
-  var range: Range<Int>
+  package var range: Range<Int>
 }
 
-enum TextValue: Sendable, Hashable {
+package enum TextValue: Sendable, Hashable {
   /// One or more adjacent literals, unescaped.
   case string([UInt8])
   /// `true`, `1`, `-3.5`: not looked into.
@@ -25,7 +25,7 @@ enum TextValue: Sendable, Hashable {
   /// `{…}` or `<…>`.
   case message(TextMessage)
 
-  var kind: String {
+  package var kind: String {
     switch self {
     case .string: "a string"
     case .scalar(let text): "«\(text.printable)»"
@@ -35,23 +35,35 @@ enum TextValue: Sendable, Hashable {
 }
 
 /// What is wrong with a text, and where.
-struct TextDefect: Error, Hashable {
-  var offset: Int
-  var reason: String
+package struct TextDefect: Error, Hashable {
+  package var offset: Int
+  package var reason: String
+
+  package init(offset: Int, reason: String) {
+    self.offset = offset
+    self.reason = reason
+  }
+
+  /// Line and column of the place, both from 1, the column in bytes.
+  package func position(in bytes: [UInt8]) -> (line: Int, column: Int) {
+    let before = bytes.prefix(offset)
+    let lineStart = (before.lastIndex(of: UInt8(ascii: "\n")) ?? -1) + 1
+    return (before.count { $0 == UInt8(ascii: "\n") } + 1, before.count - lineStart + 1)
+  }
 }
 
 /// A parser of proto2's text format: comments, both kinds of braces, optional colons and separators, lists, adjacent literals,
 /// all escapes. Knows no schema.
-struct TextParser {
+package struct TextParser {
   /// The largest text that is read, in bytes. The original's definitions are below 4 KiB.
-  static let maximumByteCount = 1 << 20
+  package static let maximumByteCount = 1 << 20
   /// How deep messages may nest; those of definitions nest twice.
   static let maximumDepth = 16
 
   private let bytes: [UInt8]
   private var position = 0
 
-  static func parse(_ bytes: [UInt8]) throws(TextDefect) -> TextMessage {
+  package static func parse(_ bytes: [UInt8]) throws(TextDefect) -> TextMessage {
     guard bytes.count <= maximumByteCount else {
       throw TextDefect(offset: 0, reason: "larger than \(maximumByteCount) bytes")
     }

@@ -18,7 +18,11 @@ import SystemPackage
 ///       delete: "out/bin/*-config"
 ///       keep_interpreter: "out/bin/*"  # scripts whose first line stays as it is
 ///       optional_library: "libx.so.1"  # not an error when no package has it
+///       file { path: "etc/x" contents: "y\n" }  # a file that a maintainer script would have written
+///       join { path: "etc/all.pem" of: "out/share/*.pem" }
+///       attributes { path: "out/lib/helper" mode: 4754 group: 101 }
 ///     }
+///     use: "other.import.textproto"    # its packages, too, for what these need
 public struct ImportDefinition: Sendable, Hashable {
   /// Further Debian packages.
   public var imports: [String] = []
@@ -26,6 +30,8 @@ public struct ImportDefinition: Sendable, Hashable {
   public var ignoredDependencies: Set<String> = []
   /// The packages that have another name than Debian's, or more than one of Debian's.
   public var packages: [Package] = []
+  /// Packages of the definitions that this one uses: made as they say, and imported only when something needs them.
+  public var usedPackages: [Package] = []
 
   /// One package and what it is made of.
   public struct Package: Sendable, Hashable {
@@ -43,6 +49,12 @@ public struct ImportDefinition: Sendable, Hashable {
     public var keptInterpreters: [String] = []
     /// Libraries that may be absent.
     public var optionalLibraries: Set<String> = []
+    /// Files to add; where there is one of that path, it is replaced.
+    public var files: [File] = []
+    /// Files to make of others.
+    public var joins: [Join] = []
+    /// Owners and permissions that the archive does not tell.
+    public var attributes: [Attributes] = []
 
     /// Makes a package of Debian packages.
     public init(name: String, debian: [String] = []) {
@@ -65,24 +77,92 @@ public struct ImportDefinition: Sendable, Hashable {
     }
   }
 
+  /// A file with its text.
+  public struct File: Sendable, Hashable {
+    /// Where it is, from the package's root.
+    public var path: String
+    /// All that is in it.
+    public var contents: String
+
+    /// Makes a file.
+    public init(path: String, contents: String) {
+      self.path = path
+      self.contents = contents
+    }
+  }
+
+  /// A file that holds the contents of others, one behind the other in the order of their paths.
+  public struct Join: Sendable, Hashable {
+    /// Where it is, from the package's root.
+    public var path: String
+    /// A pattern of the paths of the others.
+    public var pattern: String
+
+    /// Makes a join.
+    public init(path: String, of pattern: String) {
+      self.path = path
+      self.pattern = pattern
+    }
+  }
+
+  /// What Debian keeps in a table of the machine (`dpkg-statoverride`), because the group gets its number there.
+  public struct Attributes: Sendable, Hashable {
+    /// Which file, from the package's root; it must be there.
+    public var path: String
+    /// The low twelve bits of the mode.
+    public var permissions: UInt16
+    /// The number of the owner.
+    public var userID: UInt32
+    /// The number of the group: one that every machine gives it.
+    public var groupID: UInt32
+
+    /// Makes attributes.
+    public init(path: String, permissions: UInt16, userID: UInt32 = 0, groupID: UInt32 = 0) {
+      self.path = path
+      self.permissions = permissions
+      self.userID = userID
+      self.groupID = groupID
+    }
+  }
+
   /// Makes an empty definition: each Debian package becomes a package of its own name.
   public init() {}
 
-  /// Reads a definition.
+  /// Reads a definition, and those that it uses.
   ///
   /// - Throws: ``BuildError/system(operation:path:_:)``, and as ``init(bytes:path:)``.
   public init(path: FilePath) throws(BuildError) {
     try self.init(bytes: try path.contents(limit: TextParser.maximumByteCount + 1), path: path)
   }
 
-  /// Parses a definition.
+  /// Parses a definition. The files that it uses are found from the directory of `path`; they use no others.
   ///
-  /// - Throws: ``BuildError/invalidDefinition(_:line:column:reason:)``.
+  /// - Throws: ``BuildError/invalidDefinition(_:line:column:reason:)``; as ``init(path:)`` for a file that it uses.
   public init(bytes: [UInt8], path: FilePath) throws(BuildError) {
+    let used = try parse(bytes, path: path)
+    for name in used {
+      let place = path.removingLastComponent().pushing(FilePath(name))
+      var other = Self()
+      guard try other.parse(try place.contents(limit: TextParser.maximumByteCount + 1), path: place).isEmpty else {
+        throw .invalidDefinition(place, line: 1, column: 1, reason: "a definition that another one uses cannot use one itself")
+      }
+      for package in other.packages {
+        guard !(packages + usedPackages).contains(where: { $0.name == package.name || !Set($0.debian).isDisjoint(with: package.debian) })
+        else { throw .invalidDefinition(place, line: 1, column: 1, reason: "\(path) has the package «\(package.name)», too") }
+        usedPackages.append(package)
+      }
+      ignoredDependencies.formUnion(other.ignoredDependencies)
+    }
+  }
+
+  /// - Returns: the definitions that it uses.
+  private mutating func parse(_ bytes: [UInt8], path: FilePath) throws(BuildError) -> [String] {
+    var used: [String] = []
     do throws(TextDefect) {
       var names: Set<String> = [], members: Set<String> = []
       for field in try TextParser.parse(bytes).fields {
         switch field.name {
+        case "use": used.append(try field.text)
         case "import": imports.append(try field.text)
         case "ignore_dependency": ignoredDependencies.insert(try field.text)
         case "package":
@@ -98,11 +178,10 @@ public struct ImportDefinition: Sendable, Hashable {
         }
       }
     } catch {
-      let before = bytes.prefix(error.offset)
-      let lineStart = before.lastIndex(of: UInt8(ascii: "\n")).map { $0 + 1 } ?? 0
-      throw .invalidDefinition(
-        path, line: before.count { $0 == UInt8(ascii: "\n") } + 1, column: error.offset - lineStart + 1, reason: error.reason)
+      let (line, column) = error.position(in: bytes)
+      throw .invalidDefinition(path, line: line, column: column, reason: error.reason)
     }
+    return used
   }
 
   private static func package(_ field: TextField) throws(TextDefect) -> Package {
@@ -115,7 +194,16 @@ public struct ImportDefinition: Sendable, Hashable {
       case "delete": package.deleted.append(try part.text)
       case "keep_interpreter": package.keptInterpreters.append(try part.text)
       case "optional_library": package.optionalLibraries.insert(try part.text)
-      case "link": package.links.append(try link(part))
+      case "link":
+        let (path, target) = try pair(part, "target")
+        package.links.append(Link(path: path, target: target))
+      case "file":
+        let (path, contents) = try pair(part, "contents")
+        package.files.append(File(path: path, contents: contents))
+      case "join":
+        let (path, pattern) = try pair(part, "of")
+        package.joins.append(Join(path: path, of: pattern))
+      case "attributes": package.attributes.append(try attributes(part))
       default: throw TextDefect(offset: part.offset, reason: "a package has no field «\(part.name.printable)»")
       }
     }
@@ -125,31 +213,52 @@ public struct ImportDefinition: Sendable, Hashable {
     return package
   }
 
-  private static func link(_ field: TextField) throws(TextDefect) -> Link {
-    var link = Link(path: "", target: "")
+  /// A message of a path and one more text.
+  private static func pair(_ field: TextField, _ name: String) throws(TextDefect) -> (path: String, other: String) {
+    var path: String?, other: String?
     for part in try field.message.fields {
       switch part.name {
-      case "path": link.path = try part.text
-      case "target": link.target = try part.text
-      default: throw TextDefect(offset: part.offset, reason: "a link has no field «\(part.name.printable)»")
+      case "path": path = try part.text
+      case name: other = try part.text
+      default: throw TextDefect(offset: part.offset, reason: "a \(field.name) has no field «\(part.name.printable)»")
       }
     }
-    guard !link.path.isEmpty, !link.target.isEmpty else {
-      throw TextDefect(offset: field.offset, reason: "a link needs path and target")
+    guard let path, let other else { throw TextDefect(offset: field.offset, reason: "a \(field.name) needs path and \(name)") }
+    return (path, other)
+  }
+
+  private static func attributes(_ field: TextField) throws(TextDefect) -> Attributes {
+    var attributes = Attributes(path: "", permissions: 0)
+    for part in try field.message.fields {
+      switch part.name {
+      case "path": attributes.path = try part.text
+      case "mode":
+        guard case .scalar(let text) = part.value, let mode = UInt16(text, radix: 8), (1...0o7777).contains(mode) else {
+          throw TextDefect(offset: part.range.lowerBound, reason: "mode wants an octal number such as 4755")
+        }
+        attributes.permissions = mode
+      case "user": attributes.userID = try part.number
+      case "group": attributes.groupID = try part.number
+      default: throw TextDefect(offset: part.offset, reason: "attributes have no field «\(part.name.printable)»")
+      }
     }
-    return link
+    guard !attributes.path.isEmpty, attributes.permissions != 0 else {
+      throw TextDefect(offset: field.offset, reason: "attributes need path and mode")
+    }
+    return attributes
   }
 
   /// The package that a Debian package becomes part of.
   public func package(for debian: String) -> Package {
-    packages.first { $0.debian.contains(debian) }
+    let packages = packages + usedPackages
+    return packages.first { $0.debian.contains(debian) }
       ?? packages.first { $0.debian.contains { $0.contains("*") && Wildcard($0).matches(debian) } }
       ?? Package(name: debian, debian: [debian])
   }
 
   /// The Debian packages that a request is about: those of a package of that name, else the Debian package itself.
   public func debianPackages(for request: String) -> [String] {
-    guard let package = packages.first(where: { $0.name == request }) else { return [request] }
+    guard let package = (packages + usedPackages).first(where: { $0.name == request }) else { return [request] }
     return package.debian.filter { !$0.contains("*") }
   }
 
@@ -164,6 +273,15 @@ extension TextField {
         throw TextDefect(offset: range.lowerBound, reason: "\(name) wants a string, not \(value.kind)")
       }
       return text
+    }
+  }
+
+  fileprivate var number: UInt32 {
+    get throws(TextDefect) {
+      guard case .scalar(let text) = value, let number = UInt32(text) else {
+        throw TextDefect(offset: range.lowerBound, reason: "\(name) wants a number below 2^32")
+      }
+      return number
     }
   }
 

@@ -67,14 +67,7 @@ extension Importer {
       }
     }
     var tree = unpacker.tree
-    for pattern in group.definition.deleted.map(Wildcard.init) {
-      for node in tree.sortedNodes where pattern.matches(node.entry.path.description) { tree.remove(node.entry.path) }
-    }
-    for link in group.definition.links {
-      do { tree.insertLink(try TreePath(parsing: link.path), to: link.target) } catch {
-        throw BuildError.invalidPackage(group.name, pass: "links", reason: "\(error)")
-      }
-    }
+    try group.definition.apply(to: &tree)
     progress(.unpacked(group.name))
     let installable = alternatives.filter { alternative in
       guard let target = try? TreePath(parsing: alternative.target) else { return false }
@@ -149,6 +142,11 @@ extension Importer {
     let definition = package.group.definition
     var text = "rules \(rules)\npackage \(definition.name)\n"
     for link in definition.links { text += "link \(link.path) \(link.target)\n" }
+    // Only where there are any: packages without keep the digests that they have in locks.
+    for file in definition.files { text += "file \(file.path) \(file.contents.utf8.count) \(file.contents)\n" }
+    for join in definition.joins { text += "join \(join.path) \(join.pattern)\n" }
+    for item in definition.attributes { text += "attributes \(item.path) \(item.permissions) \(item.userID) \(item.groupID)\n" }
+    if !ModuleIndexes.versions(in: package.tree).isEmpty { text += "module indexes\n" }
     text += "delete \(definition.deleted)\nkeep \(definition.keptInterpreters)\n"
     for record in package.group.records { text += "deb \(record.name) \(record.version) \(record.sha256)\n" }
     for node in package.tree.sortedNodes {
@@ -216,6 +214,7 @@ extension Importer {
     var tree = result.tree
     try Self.rewrite(result.rewrites, in: &tree)
     try Self.addTemporaryFiles(item, to: &tree)
+    try ModuleIndexes(work: workDirectory.appending("\(item.id)")).insert(into: &tree)
     var closure = PackageSet()
     for other in item.closure { if let contents = set[other] { try closure.insert(other, contents) } }
     try Wrappers(of: item.id, tree: tree, closure: closure, libraries: result.farm.links.keys).insert(into: &tree)

@@ -32,6 +32,14 @@ extension FilePath {
     }
   }
 
+  /// Gives the file a further name on the same file system.
+  ///
+  /// - Throws: ``BuildError/system(operation:path:_:)``.
+  func makeHardLink(at path: FilePath) throws(BuildError) {
+    let result = unsafe withPlatformString { old in unsafe path.withPlatformString { unsafe link(old, $0) } }
+    guard result == 0 else { throw .system(operation: "link", path: path, Errno(rawValue: errno)) }
+  }
+
   /// Makes the directory and those above it.
   ///
   /// - Throws: ``BuildError/system(operation:path:_:)``.

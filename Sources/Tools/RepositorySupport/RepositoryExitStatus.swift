@@ -10,7 +10,7 @@ extension RepositoryError: ExitStatusProviding {
   public var exitStatus: ExitCode {
     switch self {
     case .notFound, .unresolved: ExitStatus.notFound
-    case .transferFailed, .declaration: ExitStatus.unavailable
+    case .transferFailed, .declaration, .units: ExitStatus.unavailable
     case .tooLarge, .mismatch, .unverifiable, .untrusted, .unsigned: ExitStatus.badData
     case .invalidURL, .signing: ExitStatus.usage
     case .system(_, _, let errno): ExitStatus.of(errno: errno)

@@ -106,8 +106,10 @@ struct Rollback: AsyncParsableCommand {
     // Damage of what is current is no reason not to leave it.
     let before = (try? store.generations.current())?.selection.packages ?? []
     let target = try options.dryRun ? store.target(number) : await store.switchGeneration(to: number)
+    let difference = SelectionDifference(from: before, to: target.selection.packages)
+    if !options.dryRun { try await difference.applyUnits(below: options.machine.root, in: store) }
     try ChangeReport(
-      difference: SelectionDifference(from: before, to: target.selection.packages),
+      difference: difference,
       generation: options.dryRun ? nil : target.number,
       dryRun: options.dryRun
     ).print(json: options.json)

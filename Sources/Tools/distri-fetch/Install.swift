@@ -53,6 +53,7 @@ struct Install: AsyncParsableCommand {
     let progress = InstallProgress()
     let sources = try await repositories.open({ MeteredTransport($0) { progress.add($0) } }, onReused: { progress.addReused($0) })
     let store = try openStore()
+    let before = (try? store.selection())?.packages ?? []
     let installer = Installer(repositories: sources, store: store, maximumDownloads: jobs, isOffline: repositories.transfer.offline)
     let sets = try Set(set).sorted().map { try Generation.PackageSet(named: $0, in: Making.configuration) }
     let plan = try await installer.plan(queries + sets.flatMap(\.members))
@@ -65,6 +66,10 @@ struct Install: AsyncParsableCommand {
         plan, defaultsBelow: FilePath(root), onFetched: { _ in progress.addPackage() }, making: change)
     }
     try await result.finish(below: root)
+    if let generation = result.generation {
+      let difference = SelectionDifference(from: before, to: generation.selection.packages)
+      try await difference.applyUnits(below: root, in: store)
+    }
     try report(plan, result.generation, reused: progress.reusedByteCount, after: clock.now - start)
   }
 

@@ -105,6 +105,18 @@ struct SelectionDifference: Encodable {
 
   var isEmpty: Bool { added.isEmpty && removed.isEmpty && replaced.isEmpty }
 
+  /// Has the systemd of a machine that runs take the units that have changed; what fails is said.
+  func applyUnits(below root: String, in store: LocalStore) async throws {
+    // Another root is not that of the running systemd.
+    guard !isEmpty, FilePath(root).lexicallyNormalized() == "/" else { return }
+    do {
+      let units = try ServiceUnits(added: added, removed: removed, replacements: replaced.map(\.to), in: store)
+      try await units.apply(environment: ProcessInfo.processInfo.environment.map { "\($0)=\($1)" })
+    } catch let error as RepositoryError {
+      Terminal.standardError.write("distri-fetch: \(error)\n")
+    }
+  }
+
   /// A record a line: what happens to a package, the package, and what it replaces.
   var text: String {
     (added.map { "+\t\($0)\n" } + removed.map { "-\t\($0)\n" } + replaced.map { "=\t\($0.to)\t\($0.from)\n" }).joined()

@@ -14,7 +14,7 @@ struct Update: AsyncParsableCommand {
     discussion: """
       Newest is the highest revision over all repositories; pinned versions stay. The packages that were used up to now stay in the store,
       so that rollback is instant, until gc removes them. Files below <root>/etc that nobody has changed become the new defaults; beside
-      others the new default is put as <file>.new. A record is + or - or =, a package, and what it replaces.
+      others the new default is put as <file>.new. Services that run in an older version are started anew. A record is + or - or =, a package, and what it replaces.
 
         distri-fetch update
         distri-fetch update nano --root /mnt --repo https://repo.example.org/distri
@@ -66,8 +66,9 @@ struct Update: AsyncParsableCommand {
         return GenerationChange(selection: try context.resolve(selection, with: requested), time: time, command: command)
       })
     try await result.finish(below: machine.root)
-    let after = result.generation?.selection.packages ?? before.packages
-    try report(SelectionDifference(from: before.packages, to: after), result.generation?.number)
+    let difference = SelectionDifference(from: before.packages, to: result.generation?.selection.packages ?? before.packages)
+    try await difference.applyUnits(below: machine.root, in: store)
+    try report(difference, result.generation?.number)
   }
 
   /// The sets that are followed, as their files are now. One whose file is gone stays as it was, unless it is named.

@@ -16,14 +16,14 @@ enum Boot {
       try enterRoot(read)
       try View.start(until: Deadline(seconds: read.timeout))
       report(status: try start(read))
-      System.powerOff()
+      System.end()
     } catch {
       let failure = error as? BootFailure ?? BootFailure("\(error)")
       Console.explain(failure)
       report(status: 70)
       if parameters?.offersRescue ?? true { Rescue.offerShell() }
       Console.say("turning the machine off")
-      System.powerOff()
+      System.end()
     }
   }
 
@@ -66,6 +66,8 @@ enum Boot {
       return try run(commands(in: text))
     }
     let program = parameters.initProgram ?? "/sbin/init"
+    // From here on the machine is its own: it has started, and when it is turned off, it was meant to be.
+    report(status: 0)
     let failure = Process.become(path: program, arguments: [program])
     throw BootFailure("\(failure)", hints: ["init=PROGRAM names the first process, distri.run=COMMAND a command to run instead"])
   }

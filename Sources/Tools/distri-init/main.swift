@@ -7,4 +7,5 @@ guard getpid() == 1 else {
   Console.say("this is the first process of an initramfs; distri-mkimage puts it there. It does nothing elsewhere.")
   exit(64)
 }
+if CommandLine.arguments.first == Shutdown.program { Shutdown.run(CommandLine.arguments.dropFirst().first) }
 Boot.run()

@@ -19,6 +19,12 @@ enum MkimageError: Error, Equatable {
   case unusableModule(String, reason: String)
   /// A file that the image cannot hold as it is.
   case unusableFile(String, reason: String)
+  /// What is wrong with an image description, and where; the column counts bytes.
+  case invalidDescription(String, line: Int, column: Int, reason: String)
+  /// A user or group that cannot be made.
+  case invalidAccount(String, reason: String)
+  /// A unit of systemd that cannot be enabled.
+  case unusableUnit(String, reason: String)
   /// The size asked for, and what is needed at least; bytes.
   case tooSmall(UInt64, needed: UInt64)
   /// The virtual machine did not do what it should.
@@ -40,6 +46,12 @@ extension MkimageError: CustomStringConvertible {
       "kernel module \(name): \(reason)"
     case .unusableFile(let name, let reason):
       "\(name): \(reason)"
+    case .invalidDescription(let path, let line, let column, let reason):
+      "\(path):\(line):\(column): \(reason)"
+    case .invalidAccount(let name, let reason):
+      "account \(name): \(reason)"
+    case .unusableUnit(let name, let reason):
+      "unit \(name) cannot be enabled: \(reason)"
     case .tooSmall(let size, let needed):
       "\(size >> 20) MiB are too small for these packages; at least \((needed + (1 << 20) - 1) >> 20) MiB are needed"
     case .machine(let what):
@@ -54,7 +66,7 @@ extension MkimageError: ExitStatusProviding {
     case .missingTool, .machine: ExitStatus.unavailable
     case .toolFailed: ExitStatus.io
     case .missingObject, .noKernel: ExitStatus.notFound
-    case .unusableModule, .unusableFile: ExitStatus.badData
+    case .unusableModule, .unusableFile, .invalidDescription, .invalidAccount, .unusableUnit: ExitStatus.badData
     case .tooSmall: ExitStatus.usage
     }
   }

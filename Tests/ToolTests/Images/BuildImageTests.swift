@@ -41,7 +41,7 @@ import Testing
     #expect(try await debugfs("cat /etc/distri/boot-commands", disk) == "cat /etc/motd\n")
     #expect(try await debugfs("stat /etc/localtime", disk).contains("\"../usr/share/zoneinfo/UTC\""))
     #expect(try await debugfs("stat /tmp", disk).contains("Mode:  01777"))
-    #expect(try await debugfs("stat /etc/shadow", disk).contains("Mode:  0600"))
+    #expect(try await debugfs("stat /etc/shadow", disk).contains("Mode:  0640"))
     let dumped = images.folder.path.appending("dumped")
     _ = try await debugfs("dump /roimg/base-amd64-1-1.squashfs \(dumped)", disk)
     #expect(

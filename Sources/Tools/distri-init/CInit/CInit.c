@@ -70,7 +70,10 @@ int cinit_open_uevents(void) {
 
 int cinit_open_process(pid_t process) { return (int)syscall(SYS_pidfd_open, process, 0); }
 
-int cinit_power_off(void) { return reboot(RB_POWER_OFF); }
+int cinit_end(int how) {
+  static const int commands[] = {RB_POWER_OFF, RB_AUTOBOOT, RB_HALT_SYSTEM, RB_KEXEC};
+  return reboot(commands[how]);
+}
 
 // The rest of the child's life: async-signal-safe calls only.
 static void become(

@@ -128,16 +128,25 @@ enum System {
     guard cinit_load_module(file) == 0 || errno == EEXIST else { throw CallFailure("load the module \(path)") }
   }
 
-  /// Ends all other processes, writes everything to the disks and turns the machine off.
-  static func powerOff() -> Never {
+  /// How the machine ends.
+  enum Ending: Int32 {
+    case powerOff, reboot, halt, kexec
+  }
+
+  /// Ends all other processes, writes everything to the disks and ends the machine.
+  ///
+  /// - Parameter root: where the root file system is mounted.
+  static func end(_ ending: Ending = .powerOff, root: String = "/") -> Never {
     sync()
-    // Whoever is left, the daemon of the view among them, may hold files of the root open for writing. All are our children now.
-    _ = cinit_detach("/ro")
+    // Whoever is left, the daemon of the view among them, may hold files of the root open, also such as have no name any more: with
+    // these, it could not become read-only. All are our children now.
+    _ = cinit_detach(root == "/" ? "/ro" : root + "/ro")
     kill(-1, SIGKILL)
     while waitpid(-1, nil, 0) > 0 || errno == EINTR {}
-    _ = cinit_make_read_only("/")
+    if cinit_make_read_only(root) != 0 { Console.say("\(CallFailure("make \(root) read-only")); it will be repaired at the next start") }
     sync()
-    _ = cinit_power_off()
+    // A kernel that was not loaded cannot be started.
+    if cinit_end(ending.rawValue) != 0 { _ = cinit_end(System.Ending.reboot.rawValue) }
     // Without permission or on a machine that cannot: process 1 must not end.
     while true { pause() }
   }

@@ -16,10 +16,17 @@ struct Boot: ParsableCommand {
       Ctrl-A X ends the machine.
 
         distri-mkimage boot demo/image --timeout 60 --append 'distri.run="ls /ro"'
+        distri-mkimage boot server.img --ssh 2222
       """)
 
-  @Argument(help: ArgumentHelp("The directory that build made.", valueName: "dir"))
-  var directory: String
+  @Argument(help: ArgumentHelp("The directory that build made, or a disk.", valueName: "image"))
+  var image: String
+
+  @Flag(name: .customLong("bios"), help: "Start a disk on a machine with a BIOS instead of UEFI.")
+  var usesBIOS = false
+
+  @Option(help: ArgumentHelp("Lead this port of this machine to the SSH server of the virtual one.", valueName: "port"))
+  var ssh: UInt16?
 
   @Option(help: ArgumentHelp("Stop the machine after so many seconds, with status 69. Default: never.", valueName: "seconds"))
   var timeout: Int?
@@ -46,19 +53,31 @@ struct Boot: ParsableCommand {
   }
 
   func run() throws {
-    var parameters = try commandLine()
-    // Nobody is there to use a rescue shell.
-    if isatty(STDIN_FILENO) != 1 { parameters.append("distri.rescue=no") }
     let machine = VirtualMachine(
-      directory: FilePath(directory), parameters: parameters + append, memory: memory, processors: processors,
-      accelerator: accelerator, isWritable: write)
+      source: try source(), memory: memory, processors: processors, accelerator: accelerator, isWritable: write, sshPort: ssh)
     throw ExitCode(try machine.run(seconds: timeout))
   }
 
-  private func commandLine() throws -> [String] {
-    let path = FilePath(directory).appending(OutputDirectory.commandLine)
+  private func source() throws -> VirtualMachine.Source {
+    let path = FilePath(image)
+    var isDirectory = false
+    if FileManager.default.fileExists(atPath: image, isDirectory: &isDirectory), !isDirectory {
+      guard append.isEmpty else {
+        throw ValidationError("a disk has its kernel parameters in it: give --kernel-parameter to build instead of --append")
+      }
+      return .disk(path, try DiskFormat(ofFileAt: path), usesBIOS ? .bios : .uefi)
+    }
+    guard !usesBIOS else { throw ValidationError("--bios is for disks, which build makes with --layout gpt") }
+    var parameters = try commandLine(of: path)
+    // Nobody is there to use a rescue shell.
+    if isatty(STDIN_FILENO) != 1 { parameters.append("distri.rescue=no") }
+    return .directory(path, parameters: parameters + append)
+  }
+
+  private func commandLine(of directory: FilePath) throws -> [String] {
+    let path = directory.appending(OutputDirectory.commandLine)
     guard let data = FileManager.default.contents(atPath: path.string) else {
-      throw MkimageError.unusableFile(directory, reason: "it is no directory that distri-mkimage build made")
+      throw MkimageError.unusableFile(directory.string, reason: "it is no image that distri-mkimage build made")
     }
     return [String(decoding: data.prefix { $0 != UInt8(ascii: "\n") }, as: UTF8.self)]
   }

@@ -13,63 +13,29 @@ struct Build: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Make a disk image, a kernel and an initramfs of packages.",
     discussion: """
-      Needs no root. The same packages give the same bytes; SOURCE_DATE_EPOCH sets the time of all files.
+      Needs no root. The same packages give the same bytes; SOURCE_DATE_EPOCH sets the time of all files. Flags win over what the
+      description says; where there may be several of something, they add to it.
 
-      Example: an image that shows its name and the version of nano, and turns itself off:
+      Examples: an image as a file describes it, with a key to log in; an image that shows the version of nano and turns itself off:
 
-        distri-mkimage build --store demo/store --package bash --package coreutils --package nano \\
-          --kernel linux-image --run 'cat /etc/os-release' --run 'nano --version' -o demo/image
-        distri-mkimage boot demo/image
+        distri-mkimage build --store demo/store server/image.textproto --authorized-keys ~/.ssh/id_ed25519.pub -o demo/server
+        distri-mkimage build --store demo/store --package bash --package nano --run 'nano --version' -o demo/image
       """)
 
+  @Argument(help: ArgumentHelp("An image description. Default: nothing but what the flags say.", valueName: "description"))
+  var descriptionFile: String?
+
   @OptionGroup var storeOptions: StoreOptions
+  @OptionGroup var changes: DescriptionOptions
+  @OptionGroup var programs: InitramfsOptions
 
-  @Option(name: .customLong("package"), help: ArgumentHelp("A package of the image; what it needs comes along.", valueName: "name"))
-  var packages: [String] = []
-
-  @Option(help: ArgumentHelp("The package that has the kernel, or needs the one that has it.", valueName: "name"))
-  var kernel = "linux-image"
-
-  @Option(
-    name: .customLong("run"),
-    help: ArgumentHelp(
-      "A shell command that the machine runs, then it turns itself off; instead of /sbin/init.", valueName: "command"))
-  var commands: [String] = []
-
-  @Option(help: ArgumentHelp("The name of the root file system, 1 to 16 bytes.", valueName: "text"))
-  var label = "distri"
-
-  @Option(help: ArgumentHelp("The size of the disk, such as 512M or 8G. Default: what is needed and 64 MiB.", valueName: "size"))
-  var size: ByteCount?
-
-  @Option(
-    name: .customLong("module"),
-    help: ArgumentHelp("A kernel module to load besides those for virtio disks and ext4.", valueName: "name"))
-  var modules: [String] = []
-
-  @Option(
-    name: .customLong("init"),
-    help: ArgumentHelp("The distri-init to use. Default: the one beside this program.", valueName: "file"))
-  var initProgram: String?
-
-  @Option(
-    name: .customLong("fuse"),
-    help: ArgumentHelp("The distri-fuse to use. Default: the one beside this program.", valueName: "file"))
-  var daemon: String?
-
-  @Option(
-    name: .customLong("library-path"), help: ArgumentHelp("A directory with shared objects that the two need.", valueName: "dir"))
-  var libraryDirectories: [String] = []
-
-  @Option(name: .shortAndLong, help: ArgumentHelp("The directory to make.", valueName: "dir"))
+  @Option(name: .shortAndLong, help: ArgumentHelp("The directory, or with --layout gpt the file, to make.", valueName: "path"))
   var output: String
 
   func validate() throws {
-    guard (1...16).contains(label.utf8.count), label.utf8.allSatisfy({ (0x21...0x7e).contains($0) && $0 != 0x22 }) else {
-      throw ValidationError("--label has 1 to 16 printable characters without blanks and quotes")
+    guard descriptionFile != nil || !changes.packages.isEmpty else {
+      throw ValidationError("name at least one --package, or give an image description")
     }
-    guard !packages.isEmpty else { throw ValidationError("name at least one --package") }
-    guard commands.allSatisfy({ !$0.contains("\n") }) else { throw ValidationError("--run takes a command of one line") }
   }
 
   func run() throws {
@@ -77,20 +43,76 @@ struct Build: ParsableCommand {
     let time = Self.sourceDate()
     let progress = ProgressDisplay("image", total: 3)
     defer { progress.finish() }
-    let chosen = try closure(of: packages, in: store)
-    let root = try RootContents(packages: chosen, commands: commands).plan(from: store)
-    let uuid = root.identifier(salt: "\(label) \(time) \(size?.value ?? 0)")
-    let disk = Ext4Image(contents: root, uuid: uuid, label: label, time: time)
-    try OutputDirectory(path: FilePath(output)).replace { output, work in
-      progress.advance(detail: "kernel")
-      let kernel = try findKernel(in: store)
-      try Data(try kernel.kernelImage()).write(to: URL(filePath: output.appending(OutputDirectory.kernel).string))
-      progress.advance(detail: "initramfs")
-      try writeInitramfs(of: kernel, to: output.appending(OutputDirectory.initramfs), time: time, work: work)
-      progress.advance(detail: "disk")
-      try disk.write(to: output.appending(OutputDirectory.disk), byteCount: size?.value ?? disk.defaultByteCount, work: work)
-      let parameters = "root=UUID=\(text(ofUUID: uuid)) rw console=ttyS0 quiet panic=-1\n"
-      try Data(parameters.utf8).write(to: URL(filePath: output.appending(OutputDirectory.commandLine).string))
+    let file = descriptionFile.map { FilePath($0) }
+    let description = try changes.applied(to: try file.map { try ImageDescription(path: $0) } ?? ImageDescription())
+    let directory = file?.removingLastComponent() ?? FilePath()
+    let chosen = try closure(of: try description.packageNames(in: directory), in: store)
+    let tools = try description.hasTools ? ["distri-fetch", "distri-fuse"].map { try InitramfsOptions.sibling($0) } : []
+    let root = try RootContents(packages: chosen, description: description, directory: directory, tools: tools).plan(from: store)
+    let uuid = root.identifier(salt: "\(description.label) \(time) \(description.byteCount ?? 0)")
+    let disk = Ext4Image(contents: root, uuid: uuid, label: description.label, time: time)
+    switch description.layout {
+    case .direct:
+      try OutputDirectory(path: FilePath(output)).replace { output, work in
+        try writeDirect(disk, description, from: store, to: output, work: work) { progress.advance(detail: $0) }
+      }
+    case .gpt where description.formats.count > 1:
+      try OutputDirectory(path: FilePath(output)).replace { output, work in
+        let names = description.formats.map { ($0, output.appending("disk.\($0.ending)")) }
+        try writeDisk(disk, description, from: store, to: names, work: work) { progress.advance(detail: $0) }
+      }
+    case .gpt:
+      try OutputFile(path: FilePath(output)).replace { output, work in
+        let format = description.formats.first ?? .raw
+        try writeDisk(disk, description, from: store, to: [(format, output)], work: work) { progress.advance(detail: $0) }
+      }
+    }
+  }
+
+  /// A file system, and kernel, initramfs and parameters beside it.
+  private func writeDirect(
+    _ root: Ext4Image, _ description: ImageDescription, from store: LocalStore, to output: FilePath, work: FilePath,
+    report: (String) -> Void
+  ) throws {
+    report("kernel")
+    let kernel = try KernelPackage.find(description.kernel, in: store)
+    try Data(try kernel.kernelImage()).write(to: URL(filePath: output.appending(OutputDirectory.kernel).string))
+    report("initramfs")
+    let initramfs = try programs.archive(for: kernel, modules: description.modules, time: root.time, work: work)
+    try Data(initramfs).write(to: URL(filePath: output.appending(OutputDirectory.initramfs).string))
+    report("disk")
+    try root.write(
+      to: output.appending(OutputDirectory.disk), byteCount: description.byteCount ?? root.defaultByteCount, work: work)
+    let line = description.commandLine(root: root.uuid, consoles: ["ttyS0"]) + "\n"
+    try Data(line.utf8).write(to: URL(filePath: output.appending(OutputDirectory.commandLine).string))
+  }
+
+  /// A disk that boots by itself.
+  private func writeDisk(
+    _ root: Ext4Image, _ description: ImageDescription, from store: LocalStore, to outputs: [(ImageFormat, FilePath)],
+    work: FilePath,
+    report: (String) -> Void
+  ) throws {
+    report("kernel")
+    let kernel = try KernelPackage.find(description.kernel, in: store)
+    report("initramfs")
+    let initramfs = try programs.archive(for: kernel, modules: description.modules, time: root.time, work: work)
+    var release: [UInt8] = []
+    if case .regular(.bytes(let text)) = root.contents[try TreePath(parsing: "etc/os-release")]?.kind { release = text }
+    let unified = UnifiedKernelImage(
+      release: release,
+      commandLine: description.commandLine(root: root.uuid, consoles: ["tty0"] + (description.hasSerialConsole ? ["ttyS0"] : [])),
+      initramfs: initramfs, kernel: try kernel.kernelImage())
+    let boot = try BootPartition(unified, for: description.firmware, identity: root.uuid, time: root.time)
+    let disk = try PartitionedDisk(
+      root: root, boot: boot, firmware: description.firmware, byteCount: description.byteCount,
+      unit: outputs.map(\.0.sizeUnit).max() ?? 1)
+    report("disk")
+    let sectors = work.appending("disk")
+    try disk.write(to: sectors, work: work)
+    // The sectors themselves last, since they are moved.
+    for (format, path) in outputs.sorted(by: { $0.0 != .raw && $1.0 == .raw }) {
+      try format.convert(sectors, to: path, identity: root.uuid, time: root.time, work: work)
     }
   }
 
@@ -105,57 +127,10 @@ struct Build: ParsableCommand {
     return chosen.sorted()
   }
 
-  private func findKernel(in store: LocalStore) throws -> KernelPackage {
-    let package = try store.resolve(kernel)
-    for candidate in [package] + (try store.metadata(of: package).runtimeDependencies) {
-      if let found = try KernelPackage(try store.image(of: candidate)) { return found }
-    }
-    throw MkimageError.noKernel(in: "\(package)")
-  }
-
-  private func writeInitramfs(of kernel: KernelPackage, to path: FilePath, time: Int64, work: FilePath) throws {
-    let decompressor = ModuleDecompressor(work: work)
-    // ext4 asks for a checksum by name that no dependency mentions.
-    let order = try kernel.loadOrder(
-      of: ["virtio_pci", "virtio_blk", "virtio_console", "ext4", "fuse"] + modules, wishes: ["crc32c_generic"],
-      decompress: decompressor.decompress)
-    let plan = InitramfsContents(
-      initProgram: try Self.sibling("distri-init", orElse: initProgram), daemon: try Self.sibling("distri-fuse", orElse: daemon),
-      modules: order, libraryDirectories: libraryDirectories.map { FilePath($0).resolved() })
-    let file = try FileDescriptor.open(
-      path, .writeOnly, options: [.create, .exclusiveCreate, .closeOnExec], permissions: [.ownerReadWrite, .groupRead, .otherRead])
-    defer { try? file.close() }
-    try CpioArchive(contents: try plan.plan(), time: time).write(to: file)
-  }
-
-  /// A program of ours: where the flag says, or beside this one.
-  private static func sibling(_ name: String, orElse flag: String?) throws -> FilePath {
-    if let flag { return FilePath(flag) }
-    let path = FilePath("/proc/self/exe").resolved().removingLastComponent().appending(name)
-    guard access(path.string, X_OK) == 0 else {
-      throw MkimageError.unusableFile(path.string, reason: "it is not there; --\(name.dropFirst(7)) FILE names another")
-    }
-    return path
-  }
-
   /// Seconds since 1970: `SOURCE_DATE_EPOCH`, or the start of 1980.
   private static func sourceDate() -> Int64 {
     let given = ProcessInfo.processInfo.environment["SOURCE_DATE_EPOCH"].flatMap { Int64($0) } ?? 315_532_800
     // e2fsprogs takes 0 for «now»; ext4 and cpio agree on what fits 32 bits.
     return min(max(given, 1), Int64(UInt32.max))
-  }
-}
-
-/// A number of bytes as people write it: `512M`, `8G`.
-struct ByteCount: ExpressibleByArgument, Equatable {
-  let value: UInt64
-
-  init?(argument: String) {
-    let units: [Character: UInt64] = ["K": 10, "M": 20, "G": 30, "T": 40]
-    let shift = argument.last.flatMap { units[$0] }
-    guard let number = UInt64(shift == nil ? argument[...] : argument.dropLast()), number > 0 else { return nil }
-    let (value, overflow) = number.multipliedReportingOverflow(by: 1 << (shift ?? 0))
-    guard !overflow, value <= 1 << 44 else { return nil }
-    self.value = value
   }
 }

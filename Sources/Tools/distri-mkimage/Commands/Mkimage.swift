@@ -14,5 +14,5 @@ struct Mkimage: ParsableCommand {
         distri-mkimage build --store ./store --package bash --package nano --kernel linux-image --run 'nano --version' -o image
         distri-mkimage boot image
       """,
-    subcommands: [Build.self, Boot.self])
+    subcommands: [Build.self, Boot.self, ListFormats.self])
 }

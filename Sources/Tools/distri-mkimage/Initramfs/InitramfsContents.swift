@@ -23,13 +23,15 @@ struct InitramfsContents {
   /// - Throws: ``MkimageError/missingObject(_:neededBy:)`` and others.
   func plan() throws -> Contents {
     var contents = Contents()
-    for name in ["proc", "sys", "run", "sysroot"] { try contents.addDirectory(TreePath(parsing: name)) }
+    for name in ["proc", "sys", "run", "sysroot", "oldroot"] { try contents.addDirectory(TreePath(parsing: name)) }
     // The kernel opens the console before there is a devtmpfs.
     for (name, permissions, minor) in [("console", 0o600, 1), ("null", 0o666, 3)] as [(String, UInt16, UInt32)] {
       let kind = Contents.Kind.characterDevice(major: name == "console" ? 5 : 1, minor: minor)
       try contents.add(TreePath(parsing: "dev/\(name)"), Contents.Node(kind: kind, permissions: permissions))
     }
     try contents.addFile(TreePath(parsing: "init"), initProgram.asSource(), permissions: 0o755)
+    // systemd comes back here at the end.
+    try contents.addLink(TreePath(parsing: "shutdown"), to: "init")
     try contents.addFile(TreePath(parsing: "bin/distri-fuse"), daemon.asSource(), permissions: 0o755)
     try addSharedObjects(to: &contents)
     for module in modules {

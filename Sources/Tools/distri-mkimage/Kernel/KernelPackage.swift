@@ -17,6 +17,17 @@ struct KernelPackage {
   /// Modules and kernels are a few megabytes; what claims to be larger than this, in bytes, is damaged.
   private static let largestFile = 256 << 20
 
+  /// The kernel of a package, or of one that it needs.
+  ///
+  /// - Throws: ``MkimageError/noKernel(in:)``; `StoreError.notFound`.
+  static func find(_ name: String, in store: LocalStore) throws -> KernelPackage {
+    let package = try store.resolve(name)
+    for candidate in [package] + (try store.metadata(of: package).runtimeDependencies) {
+      if let found = try KernelPackage(try store.image(of: candidate)) { return found }
+    }
+    throw MkimageError.noKernel(in: "\(package)")
+  }
+
   /// Nil when the package has no kernel.
   init?(_ image: PackageImage) throws {
     guard let boot = try image.node(at: TreePath(parsing: "out/boot")) else { return nil }
@@ -35,6 +46,13 @@ struct KernelPackage {
 
   /// The compressed kernel that boot loaders start.
   func kernelImage() throws -> [UInt8] { try image.contents(of: kernel, limit: Self.largestFile) }
+
+  /// Whether it takes an initramfs that is compressed by zstd: its configuration says so. Without one, nothing is taken for granted.
+  func unpacksZstandard() throws -> Bool {
+    guard let node = try image.node(at: TreePath(parsing: "out/boot/config-\(release)")) else { return false }
+    let text = String(decoding: try image.contents(of: node, limit: 4 << 20), as: UTF8.self)
+    return text.split(separator: "\n").contains("CONFIG_RD_ZSTD=y")
+  }
 
   /// A module to load.
   struct Module: Equatable {

@@ -71,12 +71,15 @@ struct ChildProcess {
 
   /// Runs a program to its end; what it says is kept for the error.
   ///
-  /// - Parameter work: a directory for that.
+  /// - Parameters:
+  ///   - input: a file for standard input, otherwise nothing.
+  ///   - work: a directory for what it says.
   /// - Returns: what it wrote to standard output.
   /// - Throws: ``MkimageError/toolFailed(_:status:words:)`` when it fails, or when it complains and `mayComplain` is false.
   @discardableResult
   static func run(
-    _ program: FilePath, _ arguments: [String], environment: [String: String] = [:], work: FilePath, mayComplain: Bool = true
+    _ program: FilePath, _ arguments: [String], environment: [String: String] = [:], input: FilePath? = nil, work: FilePath,
+    mayComplain: Bool = true
   ) throws -> [UInt8] {
     let words = try temporaryFile(in: work)
     defer { try? words.close() }
@@ -86,8 +89,10 @@ struct ChildProcess {
     values["PATH"] = ProcessInfo.processInfo.environment["PATH"] ?? "/usr/sbin:/usr/bin:/sbin:/bin"
     values["LC_ALL"] = "C"
     values["TZ"] = "UTC"
+    let source = try input.map { try FileDescriptor.open($0, .readOnly, options: .closeOnExec) }
+    defer { try? source?.close() }
     let child = try ChildProcess(
-      program, arguments, environment: values, descriptors: [0: -1, 1: output.rawValue, 2: words.rawValue])
+      program, arguments, environment: values, descriptors: [0: source?.rawValue ?? -1, 1: output.rawValue, 2: words.rawValue])
     let status = child.wait()
     let said = String(decoding: try contents(of: words), as: UTF8.self)
     // Its first line may be a banner with its version.

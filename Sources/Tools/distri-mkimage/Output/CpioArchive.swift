@@ -12,6 +12,16 @@ struct CpioArchive {
   /// Seconds since 1970, of everything.
   let time: Int64
 
+  /// Writes the archive to a file, which must not exist.
+  ///
+  /// - Throws: as ``write(to:)-(FileDescriptor)``.
+  func write(to path: FilePath) throws {
+    let file = try FileDescriptor.open(
+      path, .writeOnly, options: [.create, .exclusiveCreate, .closeOnExec], permissions: [.ownerReadWrite, .groupRead, .otherRead])
+    defer { try? file.close() }
+    try write(to: file)
+  }
+
   /// Appends the archive to a file.
   ///
   /// - Throws: ``MkimageError/unusableFile(_:reason:)`` for a file that has changed its size or is too large for the format (4 GiB).

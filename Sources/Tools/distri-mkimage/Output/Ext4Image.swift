@@ -44,32 +44,43 @@ struct Ext4Image {
   /// The size where none is given: what is needed and 64 MiB for the machine's own files; whole MiB.
   var defaultByteCount: UInt64 { ((neededByteCount >> 20) + 65) << 20 }
 
-  /// Makes the file, which must not exist.
+  /// Makes a file of its own, which must not exist.
   ///
   /// - Parameter work: a directory for temporary files.
+  /// - Throws: as ``write(into:range:work:)``.
   func write(to path: FilePath, byteCount: UInt64, work: FilePath) throws {
-    guard byteCount >= neededByteCount else { throw MkimageError.tooSmall(byteCount, needed: neededByteCount) }
-    let mke2fs = try ChildProcess.locate("mke2fs", package: "e2fsprogs")
-    let debugfs = try ChildProcess.locate("debugfs", package: "e2fsprogs")
     let file = try FileDescriptor.open(
       path, .readWrite, options: [.create, .exclusiveCreate, .closeOnExec], permissions: [.ownerReadWrite, .groupRead, .otherRead])
     defer { try? file.close() }
     try file.resize(to: Int64(byteCount))
+    try write(into: path, range: 0..<byteCount, work: work)
+    guard fsync(file.rawValue) == 0 else { throw Errno(rawValue: errno) }
+  }
+
+  /// Writes the file system into a range of a file, in bytes, which must be zeros.
+  ///
+  /// - Throws: ``MkimageError/tooSmall(_:needed:)``; ``MkimageError/missingTool(_:package:)``; ``MkimageError/toolFailed(_:status:words:)``.
+  func write(into path: FilePath, range: Range<UInt64>, work: FilePath) throws {
+    let byteCount = UInt64(range.count)
+    guard byteCount >= neededByteCount else { throw MkimageError.tooSmall(byteCount, needed: neededByteCount) }
+    let mke2fs = try ChildProcess.locate("mke2fs", package: "e2fsprogs")
+    let debugfs = try ChildProcess.locate("debugfs", package: "e2fsprogs")
     let environment = ["E2FSPROGS_FAKE_TIME": "\(time)", "SOURCE_DATE_EPOCH": "\(time)", "MKE2FS_CONFIG": "/dev/null"]
     let id = text(ofUUID: uuid)
     try ChildProcess.run(
       mke2fs,
       [
         "-q", "-F", "-b", "\(Self.blockSize)", "-I", "256", "-i", "16384", "-m", "0", "-J", "size=\(Self.journalMegabytes)",
-        "-O", Self.features.joined(separator: ","), "-U", id, "-L", label,
-        "-E", "hash_seed=\(id),lazy_itable_init=0,lazy_journal_init=0,nodiscard,root_owner=0:0", path.string,
+        "-O", Self.features.joined(separator: ","), "-U", id, "-L", label, "-E",
+        "offset=\(range.lowerBound),hash_seed=\(id),lazy_itable_init=0,lazy_journal_init=0,nodiscard,root_owner=0:0",
+        path.string, "\(byteCount / 1024)k",
       ], environment: environment, work: work)
     let script = work.appending("debugfs.script")
     try Data(try makeScript(work: work)).write(to: URL(filePath: script.string))
     // debugfs goes on after a command that failed; each failure is said on standard error.
     try ChildProcess.run(
-      debugfs, ["-w", "-f", script.string, path.string], environment: environment, work: work, mayComplain: false)
-    guard fsync(file.rawValue) == 0 else { throw Errno(rawValue: errno) }
+      debugfs, ["-w", "-f", script.string, "\(path)?offset=\(range.lowerBound)"], environment: environment, work: work,
+      mayComplain: false)
   }
 
   /// The commands that fill the file system. Files that exist only as bytes are laid down in `work`.

@@ -8,28 +8,58 @@ import SystemPackage
 /// A virtual machine that boots an image. Its first serial port is our standard input and output; through a virtio port of its own
 /// (`org.distri.status`) distri-init says how it went, so that the words on the console need not be understood.
 struct VirtualMachine {
-  let directory: FilePath
-  /// Kernel parameters.
-  let parameters: [String]
+  /// What it starts from.
+  enum Source: Equatable {
+    /// A directory with a kernel, started with these parameters.
+    case directory(FilePath, parameters: [String])
+    /// A disk with boot loaders, by the firmware of the machine.
+    case disk(FilePath, DiskFormat, Firmware)
+  }
+
+  let source: Source
   /// MiB.
   let memory: Int
   let processors: Int
   let accelerator: String
   let isWritable: Bool
+  /// The port of this machine, on its loopback address, that leads to the SSH server of the virtual one.
+  let sshPort: UInt16?
+
+  /// Debian's firmware for UEFI machines, without a store for variables.
+  private static let uefi = BootFiles.File(path: "/usr/share/ovmf/OVMF.fd", package: "ovmf")
 
   /// qemu's arguments; `status` is the descriptor that it inherits for the status port.
-  func arguments(status: Int32) -> [String] {
-    // A comma in an option's value is written twice.
-    let disk = directory.appending(OutputDirectory.disk).string.replacing(",", with: ",,")
-    return [
+  ///
+  /// - Throws: ``MkimageError/missingTool(_:package:)``.
+  func arguments(status: Int32) throws(MkimageError) -> [String] {
+    var arguments = [
       "-accel", accelerator, "-cpu", "max", "-smp", "\(processors)", "-m", "\(memory)", "-nodefaults", "-no-user-config",
-      "-no-reboot",
-      "-display", "none", "-serial", "mon:stdio", "-kernel", directory.appending(OutputDirectory.kernel).string,
-      "-initrd", directory.appending(OutputDirectory.initramfs).string, "-append", parameters.joined(separator: " "),
-      "-drive", "file=\(disk),format=raw,if=virtio,cache=unsafe,snapshot=\(isWritable ? "off" : "on")",
+      "-no-reboot", "-display", "none", "-serial", "mon:stdio",
+    ]
+    switch source {
+    case .directory(let directory, let parameters):
+      arguments += [
+        "-kernel", directory.appending(OutputDirectory.kernel).string, "-initrd",
+        directory.appending(OutputDirectory.initramfs).string, "-append", parameters.joined(separator: " "),
+      ]
+      arguments += drive(directory.appending(OutputDirectory.disk), .raw)
+    case .disk(let disk, let format, let firmware):
+      if firmware.hasUEFI { arguments += ["-machine", "q35", "-bios", try Self.uefi.checkedPath().string] }
+      arguments += drive(disk, format)
+    }
+    if let sshPort {
+      arguments += ["-netdev", "user,id=net,hostfwd=tcp:127.0.0.1:\(sshPort)-:22", "-device", "virtio-net-pci,netdev=net"]
+    }
+    return arguments + [
       "-device", "virtio-serial-pci", "-chardev", "file,id=status,path=/dev/fd/\(status)",
       "-device", "virtserialport,chardev=status,name=org.distri.status",
     ]
+  }
+
+  private func drive(_ disk: FilePath, _ format: DiskFormat) -> [String] {
+    // A comma in an option's value is written twice.
+    let name = disk.string.replacing(",", with: ",,")
+    return ["-drive", "file=\(name),format=\(format.qemuName),if=virtio,cache=unsafe,snapshot=\(isWritable ? "off" : "on")"]
   }
 
   /// Runs the machine until it is off.
@@ -49,7 +79,7 @@ struct VirtualMachine {
     let child: ChildProcess
     do {
       defer { try? writer.close() }
-      child = try ChildProcess(qemu, arguments(status: status), descriptors: [status: writer.rawValue])
+      child = try ChildProcess(qemu, try arguments(status: status), descriptors: [status: writer.rawValue])
     }
     let deadline = seconds.map { ContinuousClock.now + .seconds($0) }
     // The pipe ends when the machine does: it alone holds the other end.

@@ -8,9 +8,11 @@ import SystemPackage
 struct RootContents {
   /// The packages and all that they need at run time, in ``PackageID``'s order.
   let packages: [PackageID]
-  /// Shell commands that the machine runs instead of an init program.
-  var commands: [String] = []
-  var hostname = "distri"
+  let description: ImageDescription
+  /// Where the description's files are.
+  let directory: FilePath
+  /// Our own programs that the machine shall have.
+  var tools: [FilePath] = []
 
   /// Names of the root that lead into the view.
   private static let links = [
@@ -22,12 +24,40 @@ struct RootContents {
   /// - Throws: ``StoreError`` for packages that cannot be read; ``MkimageError/unusableFile(_:reason:)``.
   func plan(from store: LocalStore) throws -> Contents {
     var contents = Contents()
+    let accounts = try Accounts(of: description)
+    let images = try packages.map { try store.image(of: $0) }
+    // What is there first stays: the description's own files, then what makes the machine, then the packages' defaults.
+    try addDescribed(accounts, to: &contents)
     try addSkeleton(to: &contents)
     try addStore(store.path, to: &contents)
-    // Ours first: a package's default does not replace what makes the machine.
-    try addConfiguration(to: &contents)
-    for package in packages { try addDefaults(of: try store.image(of: package), to: &contents) }
+    try addTools(to: &contents)
+    try addConfiguration(accounts, to: &contents)
+    try accounts.addHomes(to: &contents)
+    for image in images { try addDefaults(of: image, to: &contents) }
+    try addUnits(from: images, to: &contents)
     return contents
+  }
+
+  /// The directories, links and files of the description.
+  private func addDescribed(_ accounts: Accounts, to contents: inout Contents) throws {
+    func add(_ path: String, _ kind: Contents.Kind, mode: UInt16, _ owner: ImageDescription.Owner = .init()) throws {
+      let (uid, gid) = try accounts.numbers(of: owner)
+      let node = Contents.Node(kind: kind, permissions: mode, userID: uid, groupID: gid)
+      guard try contents.add(TreePath(parsing: path), node) else {
+        throw MkimageError.unusableFile(path, reason: "the description has it twice")
+      }
+    }
+    // By path: a directory is there before a file in it makes one with other permissions.
+    for item in description.directories.sorted(by: { $0.path < $1.path }) {
+      try add(item.path, .directory, mode: item.mode, item.owner)
+    }
+    for item in description.links { try add(item.path, .symbolicLink(target: Array(item.target.utf8)), mode: 0o777) }
+    for item in description.files {
+      let bytes =
+        try item.source.map { try directory.pushing(FilePath($0)).contents(atMost: Self.largestDefault) }
+        ?? Array((item.contents ?? "").utf8)
+      try add(item.path, .regular(.bytes(bytes)), mode: item.mode, item.owner)
+    }
   }
 
   private func addSkeleton(to contents: inout Contents) throws {
@@ -60,25 +90,30 @@ struct RootContents {
     }
   }
 
-  private func addConfiguration(to contents: inout Contents) throws {
+  /// Puts our programs where the machine's administrator would put those of no package.
+  private func addTools(to contents: inout Contents) throws {
+    for tool in tools {
+      guard let name = tool.lastComponent?.string else { continue }
+      try contents.addFile(TreePath(parsing: "usr/local/bin/\(name)"), tool.asSource(), permissions: 0o755)
+    }
+  }
+
+  private func addConfiguration(_ accounts: Accounts, to contents: inout Contents) throws {
     let files: [(String, UInt16, String)] = [
       ("os-release", 0o644, "NAME=\"distri\"\nID=distri\nPRETTY_NAME=\"distri\"\n"),
-      ("hostname", 0o644, hostname + "\n"),
-      ("hosts", 0o644, "127.0.0.1 localhost\n::1 localhost\n127.0.1.1 \(hostname)\n"),
-      (
-        "passwd", 0o644,
-        "root:x:0:0:root:/root:/bin/bash\nnobody:x:65534:65534:nobody:/nonexistent:/bin/false\n"
-      ),
-      ("group", 0o644, "root:x:0:\ntty:x:5:\nshadow:x:42:\nnogroup:x:65534:\n"),
-      // Nobody has a password: who may log in is for the image's description to say.
-      ("shadow", 0o600, "root:*:::::::\nnobody:*:::::::\n"),
+      ("hostname", 0o644, description.hostname + "\n"),
+      ("hosts", 0o644, "127.0.0.1 localhost\n::1 localhost\n127.0.1.1 \(description.hostname)\n"),
+      ("passwd", 0o644, accounts.passwd), ("group", 0o644, accounts.group),
     ]
     for (name, permissions, text) in files {
       try contents.addFile(TreePath(parsing: "etc/\(name)"), text, permissions: permissions)
     }
+    // unix_chkpwd belongs to the group, and reads it for those who may not.
+    try contents.addFile(
+      TreePath(parsing: "etc/shadow"), accounts.shadow, permissions: 0o640, groupID: Accounts.shadowGroup)
     try contents.addLink(TreePath(parsing: "etc/mtab"), to: "../proc/self/mounts")
-    if !commands.isEmpty {
-      let lines = commands.map { $0 + "\n" }.joined()
+    if !description.bootCommands.isEmpty {
+      let lines = description.bootCommands.map { $0 + "\n" }.joined()
       try contents.addFile(TreePath(parsing: "etc/distri/boot-commands"), lines)
     }
   }

@@ -39,8 +39,15 @@ int cinit_open_uevents(void);
 /// pidfd_open(2): readable once the process has ended.
 int cinit_open_process(pid_t process);
 
-/// reboot(2): turns the machine off. Returns only on failure.
-int cinit_power_off(void);
+enum {
+  CINIT_POWER_OFF,
+  CINIT_REBOOT,
+  CINIT_HALT,
+  CINIT_KEXEC,
+};
+
+/// reboot(2): ends the machine, in one of these ways. Returns only on failure.
+int cinit_end(int how);
 
 enum {
   /// A session of its own without a terminal.
