@@ -55,7 +55,7 @@ public struct ServiceUnits: Sendable, Hashable {
   /// - Parameter environment: of systemctl; `PATH` says where it is.
   /// - Throws: ``RepositoryError/units(_:reason:)``.
   public func apply(environment: [String]) async throws {
-    guard needsReload, access("/run/systemd/system", F_OK) == 0 else { return }
+    guard needsReload, unsafe access("/run/systemd/system", F_OK) == 0 else { return }
     await waitForView()
     do {
       for arguments in [["daemon-reload"]] + (services.isEmpty ? [] : [["try-restart", "--"] + services]) {
