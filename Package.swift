@@ -83,21 +83,28 @@ let package = Package(
     .target(
       name: "ToolSupport", dependencies: ["DistriStore", system, logging, arguments],
       path: "Sources/Tools/ToolSupport", swiftSettings: tool),
+    .target(
+      name: "RepositorySupport", dependencies: ["DistriRepo", "ToolSupport", system, arguments],
+      path: "Sources/Tools/RepositorySupport", swiftSettings: tool),
     .executableTarget(
       name: "distri-fuse",
-      dependencies: ["DistriStore", "DistriFS", "DistriBuild", "CSupervisor", "ToolSupport", arguments, system, logging],
+      dependencies: [
+        "DistriStore", "DistriFS", "DistriBuild", "DistriRepo", "CSupervisor", "RepositorySupport", "ToolSupport", arguments,
+        system,
+        logging,
+      ],
       path: "Sources/Tools/distri-fuse", exclude: ["CSupervisor"], swiftSettings: tool),
     .target(name: "CSupervisor", path: "Sources/Tools/distri-fuse/CSupervisor"),
     .executableTarget(
       name: "distri-build",
       dependencies: [
-        "DistriStore", "DistriFS", "DistriBuild", "DistriRepo", "ToolSupport", arguments, system, logging,
+        "DistriStore", "DistriFS", "DistriBuild", "DistriRepo", "RepositorySupport", "ToolSupport", arguments, system, logging,
       ],
       path: "Sources/Tools/distri-build", swiftSettings: tool),
     .executableTarget(
       name: "distri-fetch",
       dependencies: [
-        "DistriStore", "DistriRepo", "ToolSupport", arguments, system, logging,
+        "DistriStore", "DistriRepo", "RepositorySupport", "ToolSupport", arguments, system, logging,
         .product(name: "FlyingFox", package: "FlyingFox"),
       ],
       path: "Sources/Tools/distri-fetch", swiftSettings: tool),

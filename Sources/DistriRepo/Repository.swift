@@ -83,24 +83,12 @@ public struct Repository: PackageCatalog, PackageFetcher {
     at mirrors: MirrorSet, section: LocalStore.Section = .packages, trust: TrustedRepository? = nil, transport: any Transport,
     options: Options = Options()
   ) async throws {
-    guard trust != nil || options.allowsUnsignedIndex else { throw RepositoryError.unsigned(repository: mirrors.root) }
     self.mirrors = mirrors
     self.section = section
     self.transport = transport
     self.options = options
-    let limit = UInt64(RepositoryIndex.maximumByteCount)
+    let bytes = try await Self.indexBytes(at: mirrors, section: section, trust: trust, transport: transport, options: options)
     let url = Self.url(of: Self.indexFileName, in: section, below: mirrors.root)
-    let bytes: [UInt8]
-    if var trust {
-      let target = try await trust.target("\(section.rawValue)/\(Self.indexFileName)")
-      bytes = try await mirrors.firstGood { [trust] in try await trust.bytes(of: target, from: $0, limit: limit) }
-    } else {
-      bytes = try await mirrors.firstGood {
-        try await transport.bytes(
-          of: Self.url(of: Self.indexFileName, in: section, below: $0), maximumByteCount: limit,
-          timeLimit: options.smallFileTimeLimit)
-      }
-    }
     index = try RepositoryIndex(serialized: bytes, subject: url.withoutCredentials)
     var positions: [PackageID: Int] = [:]
     for (position, package) in index.packages.enumerated() {
@@ -109,6 +97,24 @@ public struct Repository: PackageCatalog, PackageFetcher {
       }
     }
     self.positions = positions
+  }
+
+  /// The section's index in its binary form, verified.
+  ///
+  /// - Throws: as ``init(at:section:trust:transport:options:)-(MirrorSet,_,_,_,_)``, but for what is wrong in it.
+  package static func indexBytes(
+    at mirrors: MirrorSet, section: LocalStore.Section, trust: TrustedRepository?, transport: any Transport, options: Options
+  ) async throws -> [UInt8] {
+    guard trust != nil || options.allowsUnsignedIndex else { throw RepositoryError.unsigned(repository: mirrors.root) }
+    let limit = UInt64(RepositoryIndex.maximumByteCount)
+    if var trust {
+      let target = try await trust.target("\(section.rawValue)/\(indexFileName)")
+      return try await mirrors.firstGood { [trust] in try await trust.bytes(of: target, from: $0, limit: limit) }
+    }
+    return try await mirrors.firstGood {
+      try await transport.bytes(
+        of: url(of: indexFileName, in: section, below: $0), maximumByteCount: limit, timeLimit: options.smallFileTimeLimit)
+    }
   }
 
   /// All packages of the index.
@@ -190,7 +196,7 @@ public struct Repository: PackageCatalog, PackageFetcher {
   }
 
   /// File names of packages are printable ASCII, but `%`, `#` and `?` mean something in a URL, though nothing in a path.
-  private static func url(of file: String, in section: LocalStore.Section, below root: String) -> String {
+  static func url(of file: String, in section: LocalStore.Section, below root: String) -> String {
     let isURL = root.isHTTP || root.hasScheme("file://")
     return "\(root)/\(section.rawValue)/\(isURL ? file.percentEncoded : file)"
   }

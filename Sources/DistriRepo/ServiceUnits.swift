@@ -55,7 +55,7 @@ public struct ServiceUnits: Sendable, Hashable {
   /// - Parameter environment: of systemctl; `PATH` says where it is.
   /// - Throws: ``RepositoryError/units(_:reason:)``.
   public func apply(environment: [String]) async throws {
-    guard needsReload, access("/run/systemd/system", F_OK) == 0 else { return }
+    guard needsReload, unsafe access("/run/systemd/system", F_OK) == 0 else { return }
     await waitForView()
     do {
       for arguments in [["daemon-reload"]] + (services.isEmpty ? [] : [["try-restart", "--"] + services]) {
@@ -79,7 +79,7 @@ public struct ServiceUnits: Sendable, Hashable {
     var target = [CChar](repeating: 0, count: 4096)
     let count = unsafe readlink("/ro/lib/systemd/system/\(unit)", &target, target.count)
     guard count > 0 else { return false }
-    let text = String(decoding: target.prefix(count).map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    let text = String(decoding: target.prefix(count).lazy.map(UInt8.init(bitPattern:)), as: UTF8.self)
     // A name that another package keeps will not change.
     return text.contains("/\(package)/") || !text.contains("/\(package.name)-\(package.architecture)-")
   }

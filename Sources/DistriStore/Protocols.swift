@@ -66,10 +66,52 @@ public protocol ByteSource: Sendable {
   func read(into output: inout OutputRawSpan, at offset: UInt64) throws(Errno)
 }
 
-/// Bytes that can be fetched into a local, verified, sparse cache.
-public protocol RemoteByteSource: Sendable {
-  /// Returns when all of the ranges, in bytes, can be read locally.
+/// Bytes that lie elsewhere, and are fetched into a local, verified cache in parts.
+///
+/// ``ByteSource/read(into:at:)`` asks nothing of the network: it throws `EAGAIN` for what is not here, and whoever wants that calls
+/// ``fetch(_:)`` and reads again. What was here a moment ago may have had to make room.
+public protocol RemoteByteSource: ByteSource {
+  /// Returns when all of the ranges, in bytes, can be read.
+  ///
+  /// - Throws: why something cannot be brought here, or is not what it should be.
   func fetch(_ ranges: [Range<UInt64>]) async throws
+  /// Says that a range, in bytes, is likely to be read soon, and returns at once.
+  func expect(_ range: Range<UInt64>)
+}
+
+/// Packages that lie elsewhere, and whose images are read in parts.
+public protocol RemotePackageSource: Sendable {
+  /// All packages, in ``PackageID``'s order. The same as long as the value lives.
+  var packages: [RemotePackage] { get }
+  /// A local directory, in which may also be kept what is derived of images, in files that begin with the image's ``RemotePackage/name``.
+  var cacheDirectory: FilePath { get }
+  /// The files of the package's exchange directories, such as `bin/nano`.
+  func wellKnownPaths(of package: RemotePackage) -> [String]
+  /// The bytes of a package's image: of the same package the same object, as long as somebody uses it. Asks nothing of the network.
+  func image(of package: RemotePackage) -> any RemoteByteSource
+}
+
+/// What is known of a package before anything of its image is here.
+public struct RemotePackage: Sendable, Hashable {
+  /// Its full name.
+  public var id: PackageID
+  /// Of the image.
+  public var byteCount: UInt64
+  /// 32 bytes that no other image has.
+  public var digest: [UInt8]
+  /// When the image was made, in seconds since 1970.
+  public var modificationTime: Int64
+
+  /// Describes a package.
+  public init(id: PackageID, byteCount: UInt64, digest: [UInt8], modificationTime: Int64) {
+    self.id = id
+    self.byteCount = byteCount
+    self.digest = digest
+    self.modificationTime = modificationTime
+  }
+
+  /// The ``digest`` in hexadecimal digits: the name of the image in a cache, whatever repositories call it.
+  public var name: String { digest.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined() }
 }
 
 /// Entries to pack: a directory, a tar, another image. A stream: hard links come after what they link to.

@@ -21,6 +21,8 @@ public enum StoreError: Error, Sendable, Equatable {
   case immutable(PackageID, in: FilePath)
   /// The store has no generation of that number; nil: none at all, or none before the current one.
   case noGeneration(UInt64?, in: FilePath)
+  /// A part of what lies elsewhere is not here, and cannot be brought here.
+  case unavailable(String, reason: String)
   /// A system call failed.
   case system(operation: String, path: FilePath, Errno)
 
@@ -63,6 +65,8 @@ extension StoreError: CustomStringConvertible {
       "\(path) has no generation \(number); distri-fetch generations lists those that are there"
     case .noGeneration(nil, let path):
       "\(path) has no such generation: every installation, update and removal by distri-fetch makes one"
+    case .unavailable(let what, let reason):
+      "\(what.printable): \(reason)"
     case .system(let operation, let path, let errno):
       "\(operation) \(path): \(errno)"
     }

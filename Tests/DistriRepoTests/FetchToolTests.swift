@@ -90,6 +90,9 @@ import Testing
     let search = try await ToolProcess.run(
       "distri-fetch", ["search", "libzlib.so.1", "--insecure-unsigned"], environment: environment)
     #expect(search.output == "zlib-amd64-1-1\tout/lib/libzlib.so.1\n")
+    let words = try await ToolProcess.run(
+      "distri-fetch", ["search", "fixture called Z", "--insecure-unsigned"], environment: environment)
+    #expect(words.output == "zlib-amd64-1-1\tThe fixture called zlib\n")
     let files = try await ToolProcess.run(
       "distri-fetch", ["search", "--file", "/bin/zlib", "--insecure-unsigned"], environment: environment)
     #expect(files.output == "zlib-amd64-1-1\tbin/zlib\n")

@@ -53,7 +53,8 @@ import Testing
     // Others that were on their way are kept for the next attempt; the one that did not fit is not.
     let index = try await Repository(at: scene.repository.string, transport: FileTransport(), options: .unsigned).index
     let large = try #require(index.packages.first { $0.id.name == "large" }?.image?.sha256)
-    #expect(try !names(in: staging.appending("partial")).contains(large.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()))
+    let name = large.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
+    #expect(try !names(in: staging.appending("partial")).contains(name))
     #expect(try await fetch("verify").status == 0)
     // Even without any room left there is a way back, and a way to make room.
     try? write(noise(8 << 20), to: scene.machine.appending("rest"))

@@ -21,8 +21,8 @@ import Testing
     ])
     #expect(
       try names(in: scene.repository.appending("pkg")) == [
-        "a-amd64-1.0-10.meta.textproto", "a-amd64-1.0-10.squashfs", "a-amd64-2.0-9.meta.textproto", "a-amd64-2.0-9.squashfs",
-        "a-amd64.meta.textproto", "meta.binaryproto",
+        "a-amd64-1.0-10.meta.textproto", "a-amd64-1.0-10.squashfs", "a-amd64-1.0-10.squashfs.tree", "a-amd64-2.0-9.meta.textproto",
+        "a-amd64-2.0-9.squashfs", "a-amd64-2.0-9.squashfs.tree", "a-amd64.meta.textproto", "meta.binaryproto",
       ])
     let link = scene.repository.appending("pkg/a-amd64.meta.textproto").string
     #expect(try FileManager.default.destinationOfSymbolicLink(atPath: link) == "a-amd64-1.0-10.meta.textproto")
@@ -64,6 +64,41 @@ import Testing
     #expect(after.packages[0].metadata != before.packages[0].metadata)
     let repository = try await Repository(at: scene.repository.string, transport: FileTransport(), options: .unsigned)
     #expect(try await repository.metadata(of: after.packages[0].id).summary == "new")
+  }
+
+  @Test func `each image has its tree, which is made once, and again when it is lost or the image is another one`() async throws {
+    let scene = try await Scene([try PackageFixture("a-amd64-1-1", byteCount: 300_000), try PackageFixture("b-amd64-1-1")])
+    let path = scene.repository.appending("pkg/a-amd64-1-1.squashfs")
+    let file = FilePath(path.string + ".tree")
+    func publish() async throws -> RepositoryIndex.Package {
+      _ = try await Publisher(store: scene.store.path, output: scene.repository).publish()
+      return try #require(try index(scene.repository).packages.first)
+    }
+    func isRight(_ entry: RepositoryIndex.Package) throws -> Bool {
+      let image = try contents(of: path)
+      let tree = try BlockTree(
+        try contents(of: file), byteCount: UInt64(image.count), root: try #require(entry.treeRoot), file: file.string)
+      return stride(from: 0, to: image.count, by: 65_536).allSatisfy { tree.proves(image[$0...].prefix(65_536), of: $0 / 65_536) }
+    }
+    let first = try #require(try index(scene.repository).packages.first)
+    #expect(try isRight(first))
+    #expect(first.imageTime == 1_700_000_000)
+    let inode = try run("stat", ["-c", "%i", file.string])
+    #expect(try await publish() == first)
+    #expect(try run("stat", ["-c", "%i", file.string]) == inode)
+    for damage in [nil, Array("".utf8)] {
+      try FileManager.default.removeItem(atPath: file.string)
+      if let damage { try write(damage, to: file) }
+      #expect(try await publish() == first)
+      #expect(try isRight(first))
+    }
+    // A repository that was published before there were trees.
+    var old = try index(scene.repository)
+    for number in old.packages.indices { (old.packages[number].treeRoot, old.packages[number].imageTime) = (nil, nil) }
+    try write(try old.serialized(), to: scene.repository.appending("pkg/meta.binaryproto"))
+    try FileManager.default.removeItem(atPath: file.string)
+    #expect(try await publish() == first)
+    #expect(try isRight(first))
   }
 
   @Test func `another file system gets copies, once`() async throws {

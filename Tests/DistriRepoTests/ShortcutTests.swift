@@ -143,6 +143,53 @@ import Testing
     #expect(try await install("edit-amd64-1-1", on: scene, from: server.root).reused == 0)
   }
 
+  /// Of the old version on the machine, the blocks of a file that compresses well.
+  private func loseManual(on scene: borrowing Scene) throws {
+    let base = scene.machine.appending("roimg/edit-amd64-1-1.squashfs")
+    let image = try contents(of: base)
+    let manual = try #require(image.firstRange(of: Array("a line of a manual\n".utf8))).lowerBound
+    try write(image.indices.map { manual..<manual + 380_000 ~= $0 ? 7 : image[$0] }, to: base)
+  }
+
+  @Test func `what is missing of an update comes compressed where that is less`() async throws {
+    let scene = try await Self.scene(compression: 3)
+    let counter = Counter()
+    let server = try counter.server(of: scene.repository)
+    defer { server.stop() }
+    _ = try await install("edit-amd64-1-1", on: scene, from: server.root)
+    try loseManual(on: scene)
+    var sent: [Int] = []
+    for compression in [Repository.Options.Compression.never, .always] {
+      let before = counter.byteCount
+      let update = try await install("edit-amd64-2-2", on: scene, from: server.root, compression: compression)
+      #expect(update.detours == [])
+      sent.append(counter.byteCount - before)
+      for name in try names(in: scene.machine.appending("roimg")) where name.hasPrefix("edit-amd64-2-2") {
+        try FileManager.default.removeItem(atPath: scene.machine.appending("roimg").appending(name).string)
+      }
+    }
+    #expect(sent[0] > 400_000 && sent[1] < 420_000, "\(sent)")
+    #expect(counter.requests.contains { $0.contains(".zst bytes=") })
+  }
+
+  @Test func `frames that are damaged, or lie elsewhere than the table says, cost a download`() async throws {
+    let scene = try await Self.scene(compression: 3)
+    for isTable in [true, false] {
+      let counter = Counter()
+      let server = try counter.server(of: scene.repository) { request, body in
+        guard request.path.hasSuffix("2-2.squashfs.zst"), let range = request.field("Range") else { return nil }
+        let isLast = range.hasSuffix("-\(body.count - 1)")
+        return isLast == isTable ? .file(body.map { ~$0 }, for: request) : nil
+      }
+      defer { server.stop() }
+      _ = try await install("edit-amd64-1-1", on: scene, from: server.root)
+      try loseManual(on: scene)
+      let update = try await install("edit-amd64-2-2", on: scene, from: server.root, compression: .always)
+      #expect(update.detours.count == (isTable ? 0 : 1))
+      try FileManager.default.removeItem(atPath: scene.machine.string)
+    }
+  }
+
   enum Damage: CaseIterable, Sendable {
     case missing, flipped, encoded
   }
@@ -165,7 +212,7 @@ import Testing
     #expect(outcome.detours.count == (damage == .encoded ? 0 : 1), "\(outcome.detours)")
   }
 
-  @Test func `a compressed file that grows beyond its image is stopped`() async throws {
+  @Test func `a compressed file that is none of ours is not used`() async throws {
     let scene = try await Self.scene(compression: 3)
     let directory = scene.repository.appending("pkg")
     var index = try RepositoryIndex(serialized: try contents(of: directory.appending("meta.binaryproto")), subject: "index")
@@ -175,7 +222,7 @@ import Testing
     index.packages[0].compressed = try .init(of: path)
     try write(try index.serialized(), to: directory.appending("meta.binaryproto"))
     let outcome = try await install("edit-amd64-1-1", on: scene, from: scene.repository.string, compression: .always)
-    #expect(outcome.detours.count == 1 && outcome.detours[0].contains("longer than"), "\(outcome.detours)")
+    #expect(outcome.detours.count == 1 && outcome.detours[0].contains("no table of frames"), "\(outcome.detours)")
   }
 
   @Test func `publishing makes what makes transfers shorter, once, and the same each time`() async throws {
@@ -200,6 +247,25 @@ import Testing
     _ = try await Publisher(store: scene.store.path, output: scene.repository).publish()
     let index = try RepositoryIndex(serialized: try contents(of: directory.appending("meta.binaryproto")), subject: "index")
     #expect(index.packages.allSatisfy { $0.compressed == nil && $0.blocks != nil })
+  }
+
+  @Test func `what hardly gets smaller is compressed once, and not kept`() async throws {
+    let scene = try await Self.scene(compression: 1)
+    _ = try await LocalStore.make(at: scene.store.path, [try PackageFixture("noise-amd64-1-1", byteCount: 700_000)])
+    let directory = scene.repository.appending("pkg")
+    func publish() async throws -> String {
+      let watch = inotify_init1(Int32(IN_CLOEXEC) | Int32(IN_NONBLOCK))
+      defer { close(watch) }
+      inotify_add_watch(watch, directory.string, UInt32(IN_CREATE))
+      _ = try await Publisher(store: scene.store.path, output: scene.repository, compressionLevel: 1).publish()
+      var buffer = [UInt8](repeating: 0, count: 1 << 16)
+      let count = read(watch, &buffer, buffer.count)
+      return String(decoding: buffer.prefix(max(0, count)), as: UTF8.self)
+    }
+    #expect(try await publish().contains("noise-amd64-1-1.squashfs.zst"))
+    #expect(try !names(in: directory).contains("noise-amd64-1-1.squashfs.zst"))
+    #expect(try names(in: directory).contains("noise-amd64-1-1.squashfs.blocks"))
+    #expect(try await !publish().contains(".zst"))
   }
 
   @Test func `what a kill has left of a compressed image goes on`() async throws {

@@ -73,13 +73,21 @@ import Testing
   @Test func `an index is written deterministically and read back`() throws {
     let a = RepositoryIndex.Package(
       id: try PackageID(parsing: "a-amd64-1-1"), wellKnownPaths: ["bin/b", "bin/a"],
-      image: .init(byteCount: 4096, sha256: Array(repeating: 7, count: 32)))
+      image: .init(byteCount: 4096, sha256: Array(repeating: 7, count: 32)), treeRoot: Array(repeating: 9, count: 32),
+      imageTime: 300)
     let b = RepositoryIndex.Package(id: try PackageID(parsing: "b-amd64-1-1"))
     let bytes = try RepositoryIndex(packages: [b, a]).serialized()
     #expect(try RepositoryIndex(packages: [a, b]).serialized() == bytes)
     let read = try RepositoryIndex(serialized: bytes, subject: "x")
     #expect(read.packages.map(\.id) == [a.id, b.id])
     #expect(read.packages[0].image == a.image)
+    #expect(read.packages[0].treeRoot == a.treeRoot && read.packages[0].imageTime == 300)
+    #expect(read.packages[1].treeRoot == nil && read.packages[1].imageTime == nil)
+    // Fields 1010 and 1011, as protocol buffers write them: bytes, and a number.
+    let fields: [UInt8] = [0x92, 0x3f, 32] + Array(repeating: 9, count: 32) + [0x98, 0x3f, 0xac, 0x02]
+    #expect(bytes.indices.contains { bytes[$0...].starts(with: fields) })
+    let short = try RepositoryIndex(packages: [.init(id: a.id, treeRoot: [1, 2, 3])]).serialized()
+    #expect(throws: StoreError.self) { try RepositoryIndex(serialized: short, subject: "x") }
     #expect(read.packages[0].wellKnownPaths == ["bin/a", "bin/b"])
     #expect(throws: StoreError.self) { try RepositoryIndex(serialized: Array(bytes.dropLast(3)), subject: "x") }
   }

@@ -9,6 +9,6 @@ cd "$(dirname "$0")"
 echo '## Writing an image' && ./image-writer.sh
 echo '## The view of a store' && ./view.sh "$bin"
 echo '## A sandbox' && ./sandbox.sh
-echo '## Installing' && ./install.sh "$bin"
+echo '## Installing' && python3 install.py "$bin"
 echo '## Updating' && ./delta.sh "$bin"
 echo '## Trust' && ./trust.sh "$bin"

@@ -134,8 +134,8 @@ import Testing
   @Test func `a program given by init becomes process 1`() async throws {
     let machine = try await boot(["--append", "init=/sbin/init root=LABEL=boot-test ro"])
     #expect(machine.output.contains("init is process 1"), "\(machine.output)")
-    // It turned the machine off itself; nobody reported.
-    #expect(machine.status == 69)
+    // That it was started is all that there is to report; it turned the machine off itself.
+    #expect(machine.status == 0)
   }
 
   @Test func `a machine that does not find its root says which disks it has`() async throws {

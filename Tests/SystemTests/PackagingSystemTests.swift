@@ -10,7 +10,7 @@ import Testing
 /// packages that were imported from Debian.
 @Suite(.serialized) struct PackagingSystemTests {
   /// A store of imported packages that a test may add to, and definitions.
-  private final class Bench {
+  final class Bench {
     let folder: TemporaryDirectory
     var store: FilePath { folder.path.appending("store") }
 
@@ -65,14 +65,14 @@ import Testing
     return own
   }
 
-  private static let script = """
+  static let script = """
     printf "int generated(int a) { return a + 1; }\\n" > table.c
     gcc $CFLAGS $LDFLAGS -o sample $DISTRI_SOURCE/main.c table.c
     mkdir -p /dest/tmp/ro/sample-amd64-1-1/out/bin
     cp sample /dest/tmp/ro/sample-amd64-1-1/out/bin/
     """
 
-  private static let source = """
+  static let source = """
     #include <stdio.h>
     int generated(int);
     int main(void) {

@@ -147,7 +147,9 @@ public struct ImportDefinition: Sendable, Hashable {
         throw .invalidDefinition(place, line: 1, column: 1, reason: "a definition that another one uses cannot use one itself")
       }
       for package in other.packages {
-        guard !(packages + usedPackages).contains(where: { $0.name == package.name || !Set($0.debian).isDisjoint(with: package.debian) })
+        guard
+          !(packages + usedPackages).contains(where: { $0.name == package.name || !Set($0.debian).isDisjoint(with: package.debian) }
+          )
         else { throw .invalidDefinition(place, line: 1, column: 1, reason: "\(path) has the package «\(package.name)», too") }
         usedPackages.append(package)
       }

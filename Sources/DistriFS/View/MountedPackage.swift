@@ -63,7 +63,12 @@ final class MountedPackage: Sendable {
   /// Remembers damage for ``problem``.
   @discardableResult
   func note(_ error: StoreError) -> StoreError {
-    notes.storeIfNil(Box(Mutex(nil))).value.withLock { if $0 == nil { $0 = error } }
+    notes.storeIfNil(Box(Mutex(nil))).value.withLock { known in
+      switch known {
+      case nil, .unavailable: known = error
+      default: break
+      }
+    }
     return error
   }
 
@@ -80,11 +85,17 @@ final class MountedPackage: Sendable {
 
   /// Index and image, opened on the first call.
   ///
-  /// - Throws: ``StoreError/damagedImage(_:place:reason:)``, remembered; ``StoreError/system(operation:path:_:)``, tried again next time.
-  func open(in store: LocalStore, _ keeper: (any DescriptorKeeper)?) throws(StoreError) -> OpenedPackage {
+  /// - Throws: ``StoreError/damagedImage(_:place:reason:)``, remembered; ``StoreError/system(operation:path:_:)``, tried again next time;
+  ///   ``StoreError/unavailable(_:reason:)`` for a remote package that has to be fetched first.
+  func open(in supply: PackageSupply) throws(StoreError) -> OpenedPackage {
     if let opened = opened.load() { return opened }
     guard let identity else { throw .notFound(description) }
     if let problem, case .damagedImage = problem { throw problem }
+    if let remote = supply.remote, let package = supply.remotePackage(of: self) {
+      guard let index = remote.keptIndex(of: package, identity) else { throw .unavailable(description, reason: "not here yet") }
+      return opened.storeIfNil(OpenedPackage(index: index, remote: remote.source.image(of: package), description))
+    }
+    let (store, keeper) = (supply.store, supply.keeper)
     do throws(StoreError) {
       let file = try openImage(in: store, keeper, identity)
       defer { if !file.isInherited { try? file.descriptor.close() } }
@@ -101,6 +112,32 @@ final class MountedPackage: Sendable {
       return winner
     } catch {
       throw note(error)
+    }
+  }
+
+  /// Fetches what ``open(in:)`` needs of a remote package.
+  ///
+  /// - Throws: what is wrong, remembered.
+  func fetchIndex(of package: RemotePackage, from remote: RemoteCatalog, in supply: PackageSupply) async throws(StoreError) {
+    guard let identity else { throw .notFound(description) }
+    try await noting(in: supply) { [self] in
+      let index = try await remote.makeIndex(of: package, identity)
+      _ = opened.storeIfNil(OpenedPackage(index: index, remote: remote.source.image(of: package), description))
+    }
+  }
+
+  /// Does something for which bytes have to be fetched, and remembers why it fails; what was wrong before is over when it does not.
+  ///
+  /// - Throws: the store's errors as they are, all others as ``StoreError/unavailable(_:reason:)``.
+  func noting(in supply: PackageSupply, _ body: @Sendable () async throws -> Void) async throws(StoreError) {
+    do {
+      try await body()
+      notes.load()?.value.withLock { if case .unavailable = $0 { $0 = nil } }
+    } catch {
+      let problem = error as? StoreError ?? .unavailable(description, reason: "\(error)")
+      // The same is said once, until something could be brought again.
+      if self.problem != problem { supply.report(problem) }
+      throw note(problem)
     }
   }
 
@@ -141,6 +178,13 @@ extension MountedPackage {
 
     init() {}
 
+    /// Of a package that is not here.
+    init(fileCount: Int, claims: [UInt8], modificationTime: Int64) {
+      self.claims = IndexBytes(claims)
+      self.fileCount = UInt32(clamping: fileCount)
+      self.modificationTime = modificationTime
+    }
+
     init(_ index: PackageIndex, claims: [UInt8]) {
       self.claims = IndexBytes(claims)
       fileCount = index.nodeCount
@@ -180,21 +224,38 @@ extension MountedPackage {
 
 /// What is open of a package.
 final class OpenedPackage: Sendable {
+  /// Where the image's bytes are.
+  enum Contents: Sendable {
+    case mapped(MappedFile)
+    case remote(any RemoteByteSource)
+  }
+
   let index: PackageIndex
-  /// The image.
-  let mapping: MappedFile
+  let contents: Contents
   private let path: FilePath
   private let parsed = AtomicLazyReference<PackageImage>()
 
   init(index: PackageIndex, mapping: MappedFile, path: FilePath) {
     self.index = index
-    self.mapping = mapping
+    contents = .mapped(mapping)
     self.path = path
   }
 
-  /// For contents that do not lie in one piece: the image, its superblock checked.
-  func image() throws(StoreError) -> PackageImage {
+  init(index: PackageIndex, remote: any RemoteByteSource, _ description: String) {
+    self.index = index
+    contents = .remote(remote)
+    path = FilePath("\(description).squashfs")
+  }
+
+  /// For contents that do not lie in one piece: the image, its superblock checked. Nil when what describes its files is to be fetched first.
+  func image() throws(StoreError) -> PackageImage? {
     if let image = parsed.load() { return image }
+    guard case .mapped(let mapping) = contents else { return nil }
     return parsed.storeIfNil(try PackageImage(mapping, path: path))
+  }
+
+  /// Fetches what ``image()`` needs.
+  func fetchImage(from source: any RemoteByteSource) async throws {
+    _ = parsed.storeIfNil(try await PackageImage.fetchingMetadata(of: source, path: path))
   }
 }

@@ -70,7 +70,7 @@ extension PackageFileSystem {
         }
       case .file(let package, let number):
         if number == PackageIndex.root, cookie == 0 {
-          prefetcher.walkHasReached(package, in: view) { [store, keeper] in _ = try? $0.open(in: store, keeper) }
+          prefetcher.walkHasReached(package, in: view) { [supply] in _ = try? $0.open(in: supply) }
         }
         try answer(package) { opened throws(FileSystemFailure) in
           let index = opened.index
@@ -104,19 +104,25 @@ extension PackageFileSystem {
     }
     guard node.kind == .regular else { throw .errno(node.kind == .directory ? .isDirectory : .invalidArgument) }
     if offset >= node.byteCount || count <= 0 { return }
+    let mapping: MappedFile
+    switch opened.contents {
+    case .mapped(let image): mapping = image
+    case .remote(let source):
+      let file = RemoteFile(package: package, opened: opened, source: source)
+      return try read(node, of: file, at: offset, count: count, into: &reply)
+    }
     do throws(StoreError) {
       if let run = node.storedRun {
         let start = run.lowerBound + offset
         do throws(Errno) {
           let end = start + min(UInt64(count), run.upperBound - start)
-          try reply.append(opened.mapping, start..<end, ahead: Self.readAhead(count, at: end, in: run))
+          try reply.append(mapping, start..<end, ahead: Self.readAhead(count, at: end, in: run))
         } catch {
           throw .system(operation: "read", path: store.path.appending("\(package.description).squashfs"), error)
         }
-      } else {
-        let image = try opened.image()
+      } else if let image = try opened.image() {
         try reply.append(upTo: count) { output throws(StoreError) in try image.read(node.image, at: offset, into: &output) }
-        if opened.mapping.hasFaulted { throw Self.truncated(store, package) }
+        if mapping.hasFaulted { throw Self.truncated(store, package) }
       }
     } catch {
       throw .errno(Errno(answering: package.note(error)))
@@ -233,7 +239,10 @@ extension PackageFileSystem {
     _ package: MountedPackage, _ body: (OpenedPackage) throws(FileSystemFailure) -> Answer
   ) throws(FileSystemFailure) -> Answer {
     let opened: OpenedPackage
-    do throws(StoreError) { opened = try package.open(in: store, keeper) } catch {
+    do throws(StoreError) { opened = try package.open(in: supply) } catch {
+      if case .unavailable = error, let remote = supply.remote, let there = supply.remotePackage(of: package) {
+        throw .notReady { [supply] in try await package.fetchIndex(of: there, from: remote, in: supply) }
+      }
       throw .errno(Errno(answering: error))
     }
     let answer: Answer

@@ -27,7 +27,7 @@ extension PackageFileSystem {
   private func refresh(_ following: inout Following, looking extent: Update.Extent, at time: Int64) throws(StoreError) {
     var before = current.value
     if before.file?.isDamaged == true { before = try rebuilt(&following) }
-    let update = Update(store, selection, sources, keeper, references)
+    let update = Update(supply, selection, sources, references)
     let result = try update.run(after: before, &following.numbering, looking: extent, at: time)
     // Taken in any case: without a keeper nobody needs them.
     let notes = following.numbering.takeNotes()
@@ -66,7 +66,7 @@ extension PackageFileSystem {
   /// The holder of the lock calls this.
   private func dropUnused() {
     let before = current.value
-    let after = Update(store, selection, sources, keeper, references).dropUnused(before)
+    let after = Update(supply, selection, sources, references).dropUnused(before)
     if after !== before { current.replace(by: after) }
   }
 
@@ -154,10 +154,10 @@ extension PackageFileSystem {
     let (view, fingerprint) = following.withLock { (current.value, $0.fingerprint) }
     let isKept = following.withLock { keeper == nil || $0.isKept }
     if view.changed.isEmpty, view.file?.fingerprint == fingerprint, isKept { return }
-    let digest = ViewSaver.digest(of: sources)
+    let digest = ViewSaver.digest(of: sources, supply.remote)
     let bytes = ViewFile.bytes(of: view, fingerprint, sources: digest)
     let directory = IndexDirectory(store)
-    let name = ViewSaver.fileName(sources)
+    let name = ViewSaver.fileName(digest)
     let isWritten = directory.write(name, bytes)
     guard let descriptor = isWritten ? directory.open(name) : try? MappedFile.anonymousFile(bytes) else { return }
     defer { try? descriptor.close() }

@@ -13,11 +13,12 @@ import SystemPackage
 /// can be written, or in memory.
 public final class PackageFileSystem: LiveFileSystem {
   /// What is shown.
-  public let store: LocalStore
+  public var store: LocalStore { supply.store }
+  let supply: PackageSupply
   let selection: Selection
   let sources: [ExchangeSource]
   let showsDevices: Bool
-  let keeper: (any DescriptorKeeper)?
+  var keeper: (any DescriptorKeeper)? { supply.keeper }
   let references: ReferenceCounts
   let current: SnapshotCell<View>
   /// Taken by whoever looks at the store; the view is replaced by its holder only, never by who answers.
@@ -52,30 +53,34 @@ public final class PackageFileSystem: LiveFileSystem {
   ///
   /// - Parameters:
   ///   - store: the store, or a section of it.
+  ///   - remote: further packages, of which only what is used is fetched: those that the store has not. They fill exchange directories where
+  ///     the store has no generation that says which packages do; their runtime unions are not shown.
   ///   - packages: shows these only, and does not follow the store; nil for all.
   ///   - own: a package whose directory is there, and empty, whether the store has the package or not: what is being built is put over it.
   ///   - sources: the exchange directories; nil for those of the section: none for sources, all for others.
   ///   - showsDevices: whether device nodes of packages are there.
+  ///   - report: is told when a part of a remote package cannot be brought here, or is not what it should be.
   ///   - keeper: holds what the next server of the same mount goes on with, and has what the one before left.
   /// - Throws: ``StoreError/notFound(_:)`` for one of `packages` that is not there; ``StoreError/system(operation:path:_:)``.
   public init(
     store: LocalStore, only packages: [PackageID]? = nil, reserving own: PackageID? = nil, sources: [ExchangeSource]? = nil,
-    showsDevices: Bool = true, keeper: (any DescriptorKeeper)? = nil
+    showsDevices: Bool = true, keeper: (any DescriptorKeeper)? = nil, remote: (any RemotePackageSource)? = nil,
+    report: @escaping @Sendable (StoreError) -> Void = { _ in }
   ) throws(StoreError) {
-    self.store = store
+    let supply = PackageSupply(store: store, remote: remote.map { RemoteCatalog($0) }, keeper: keeper, report: report)
+    self.supply = supply
     self.sources = sources ?? (store.section == .sources ? [] : ExchangeSource.packages)
     self.showsDevices = showsDevices
-    self.keeper = keeper
     selection = Selection(only: packages.map { Set($0).subtracting(own.map { [$0] } ?? []) }, reserved: own)
     do throws(Errno) { references = try ReferenceCounts(keeper) } catch {
       throw .system(operation: "share memory for", path: store.path, error)
     }
     journal = keeper.flatMap { NumberJournal($0) }
-    var start = try Start(store, selection, self.sources, keeper)
-    if start.isInherited, let keeper { start.replay(store, self.sources, keeper) }
-    let fingerprint = start.file == nil ? nil : try StoreScan.fingerprint(of: store)
+    var start = try Start(supply, selection, self.sources)
+    if start.isInherited { start.replay(supply, self.sources) }
+    let fingerprint = start.file == nil ? nil : try supply.fingerprint()
     if fingerprint == nil || fingerprint != start.file?.fingerprint || start.isInherited || !selection.isWhole {
-      let update = Update(store, selection, self.sources, keeper, references)
+      let update = Update(supply, selection, self.sources, references)
       let isFirst = start.file == nil || !selection.isWhole
       let result = try update.run(
         after: start.view, &start.numbering, looking: .atAll, at: isFirst ? nil : SystemCalls.now, isInherited: start.isInherited)
@@ -118,7 +123,7 @@ public final class PackageFileSystem: LiveFileSystem {
     }
     for package in view.shown {
       // One that a view kept from an earlier mount knows nothing of.
-      if package.isDoubtful { _ = try? package.open(in: store, keeper) }
+      if package.isDoubtful { _ = try? package.open(in: supply) }
       if let problem = package.problem { problems.append((package.description, "\(problem)")) }
     }
     return problems

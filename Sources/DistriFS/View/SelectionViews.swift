@@ -9,12 +9,10 @@ import DistriStore
 struct SelectionViews {
   static let count: UInt64 = 16
   private let directory: IndexDirectory
-  private let sources: [ExchangeSource]
   private let digest: UInt64
 
   init(_ store: LocalStore, _ sources: [ExchangeSource]) {
     directory = IndexDirectory(store)
-    self.sources = sources
     digest = ViewSaver.digest(of: sources)
   }
 
@@ -38,5 +36,5 @@ struct SelectionViews {
     directory.write(name(place), ViewFile.bytes(of: view, fingerprint, sources: digest))
   }
 
-  private func name(_ place: UInt64) -> String { "\(ViewSaver.fileName(sources))-\(place)" }
+  private func name(_ place: UInt64) -> String { "\(ViewSaver.fileName(digest))-\(place)" }
 }

@@ -16,14 +16,15 @@ struct Start {
   var unreported: [FileSystemChange] = []
 
   init(
-    _ store: LocalStore, _ selection: PackageFileSystem.Selection, _ sources: [ExchangeSource], _ keeper: (any DescriptorKeeper)?
+    _ supply: PackageSupply, _ selection: PackageFileSystem.Selection, _ sources: [ExchangeSource]
   ) throws(StoreError) {
-    let digest = ViewSaver.digest(of: sources)
+    let (store, keeper) = (supply.store, supply.keeper)
+    let digest = ViewSaver.digest(of: sources, supply.remote)
     if let inherited = keeper?.inherited[ViewSaver.keeperName] {
       isInherited = true
       file = (try? MappedFile(descriptor: inherited)).flatMap { ViewFile($0, sources: digest) }
     } else if selection.isWhole {
-      file = IndexDirectory(store).map(ViewSaver.fileName(sources)).flatMap { ViewFile($0, sources: digest) }
+      file = IndexDirectory(store).map(ViewSaver.fileName(digest)).flatMap { ViewFile($0, sources: digest) }
     } else if keeper == nil, let only = selection.only {
       // The next server of a mount would not know the numbers that come from there.
       file = SelectionViews(store, sources).nearest(to: only)
@@ -34,7 +35,7 @@ struct Start {
       view = file.view()
       if !view.unions.declarations.isEmpty {
         view = view.with(
-          unions: RuntimeUnions(declarations: view.unions.declarations, of: view.slots) { try? $0.open(in: store, keeper) })
+          unions: RuntimeUnions(declarations: view.unions.declarations, of: view.slots) { try? $0.open(in: supply) })
       }
       numbering = Numbering(after: view, journal: journal)
     } else {
@@ -46,12 +47,12 @@ struct Start {
 
   /// Shows what the server before may have shown after its view was kept: packages whose images it has left. What has gone since then is
   /// found, and reported, by the look at the store that follows.
-  mutating func replay(_ store: LocalStore, _ sources: [ExchangeSource], _ keeper: any DescriptorKeeper) {
+  mutating func replay(_ supply: PackageSupply, _ sources: [ExchangeSource]) {
     // Of several of one name, the last.
     var latest: [[UInt8]: MountedPackage] = [:]
     for package in view.lingering { latest[package.name.array] = package }
     let arrivals = latest.values.sorted { $0.number < $1.number }.compactMap { package in
-      (try? package.open(in: store, keeper)).map { ViewBuilder.Arrival(package: package, index: $0.index) }
+      (try? package.open(in: supply)).map { ViewBuilder.Arrival(package: package, index: $0.index) }
     }
     if arrivals.isEmpty { return }
     let replaced = view.shown.filter { latest[$0.name.array] != nil }

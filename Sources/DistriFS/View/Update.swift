@@ -31,22 +31,21 @@ struct Update {
     var isEmpty: Bool { gone.isEmpty && hidden.isEmpty && added.isEmpty }
   }
 
-  private let store: LocalStore
+  private let supply: PackageSupply
   private let selection: PackageFileSystem.Selection
   private let sources: [ExchangeSource]
-  private let keeper: (any DescriptorKeeper)?
   private let references: ReferenceCounts
 
   init(
-    _ store: LocalStore, _ selection: PackageFileSystem.Selection, _ sources: [ExchangeSource], _ keeper: (any DescriptorKeeper)?,
-    _ references: ReferenceCounts
+    _ supply: PackageSupply, _ selection: PackageFileSystem.Selection, _ sources: [ExchangeSource], _ references: ReferenceCounts
   ) {
-    self.store = store
+    self.supply = supply
     self.selection = selection
     self.sources = sources
-    self.keeper = keeper
     self.references = references
   }
+
+  private var store: LocalStore { supply.store }
 
   /// Lists the store and makes the view.
   ///
@@ -66,7 +65,7 @@ struct Update {
       let key = package.name.checksum
       if package.identity == nil {
         known.insert(key)
-      } else if let found = scan.packages[key], isSame(package, found, extent) {
+      } else if isSame(package, key, scan, extent) {
         known.insert(key)
         switch (slot.isSelected, isSelected(key, scan)) {
         case (true, false): difference.hidden.append(package)
@@ -98,7 +97,8 @@ struct Update {
     _ package: MountedPackage, _ index: PackageIndex?, _ scan: StoreScan, isNamed: Bool = false
   ) -> ViewBuilder.Arrival {
     ViewBuilder.Arrival(
-      package: package, index: index, isSelected: isSelected(package.name.checksum, scan), isNamed: isNamed)
+      package: package, index: index, paths: supply.paths(of: package),
+      isSelected: isSelected(package.name.checksum, scan), isNamed: isNamed)
   }
 
   /// Whether a package fills exchange directories: all of a selection do, and all of a store without generations.
@@ -125,7 +125,9 @@ struct Update {
   private func result(
     after before: View, _ difference: Difference, _ scan: StoreScan, _ numbering: inout Numbering, _ time: Int64?
   ) -> Result {
-    if difference.isEmpty { return Result(view: dropUnused(before), changes: [], fingerprint: scan.fingerprint) }
+    if difference.isEmpty {
+      return Result(view: dropUnused(before), changes: [], fingerprint: supply.fingerprint(with: scan.fingerprint))
+    }
     let (gone, added) = (difference.gone, difference.added)
     let built = ViewBuilder.apply(
       removing: gone, hiding: difference.hidden, adding: added, to: before, sources: sources, at: time, &numbering)
@@ -139,12 +141,13 @@ struct Update {
     let declarations =
       before.unions.declarations.filter { !numbers.contains($0.package) }
       + self.declarations(of: added.filter { !$0.isNamed }.map(\.package))
-    let unions = RuntimeUnions(declarations: declarations, of: slots) { try? $0.open(in: store, keeper) }
+    let unions = RuntimeUnions(declarations: declarations, of: slots) { try? $0.open(in: supply) }
     let view = View(
       file: before.file, changed: before.changed.merging(built.changed) { $1 }, slots: slots, unions: unions,
       nextPackage: numbering.nextPackage, nextDirectory: numbering.nextDirectory)
     return Result(
-      view: dropUnused(view), changes: built.changes + before.unions.changes(to: unions), fingerprint: scan.fingerprint)
+      view: dropUnused(view), changes: built.changes + before.unions.changes(to: unions),
+      fingerprint: supply.fingerprint(with: scan.fingerprint))
   }
 
   /// Without packages that have gone and that nobody uses any more.
@@ -153,7 +156,7 @@ struct Update {
     if unused.isEmpty { return view }
     var slots = view.slots
     for package in unused {
-      keeper?.release(package.keeperName)
+      supply.keeper?.release(package.keeperName)
       slots[package.number] = nil
     }
     return view.with(slots: slots)
@@ -169,8 +172,11 @@ struct Update {
 
   // MARK: - Looking
 
-  private func isSame(_ package: MountedPackage, _ found: StoreScan.Package, _ extent: Extent) -> Bool {
-    guard found.imageInode != 0, isComplete(found, package.description) else { return false }
+  private func isSame(_ package: MountedPackage, _ key: UInt64, _ scan: StoreScan, _ extent: Extent) -> Bool {
+    guard let found = scan.packages[key], found.imageInode != 0, isComplete(found, package.description) else {
+      return supply.remotePackage(of: package) != nil
+    }
+    if supply.remotePackage(of: package) != nil { return false }
     if let only = selection.only, (try? package.id).map({ !only.contains($0) }) ?? true { return false }
     let looks: Bool
     switch extent {
@@ -206,6 +212,11 @@ struct Update {
       else { continue }
       wanted.append((id, name, identity))
     }
+    let local = Set(wanted.map(\.id))
+    for (key, entry) in supply.remote?.entries ?? [:] where !known.contains(key) && !local.contains(entry.package.id) {
+      guard selection.only?.contains(entry.package.id) ?? true, entry.package.id != selection.reserved else { continue }
+      wanted.append((entry.package.id, Array(entry.package.id.description.utf8), entry.identity))
+    }
     return wanted.sorted { $0.id < $1.id }.compactMap { item in
       numbering.package(item.name, item.identity).map {
         MountedPackage(number: $0, name: IndexBytes(item.name), identity: item.identity)
@@ -216,9 +227,9 @@ struct Update {
   /// The indexes of packages, by number.
   private func open(_ packages: [MountedPackage]) -> [UInt32: PackageIndex] {
     let result = Mutex<[UInt32: PackageIndex]>([:])
-    Parallel.forEach(packages.filter { $0.identity != nil }) { package in
+    Parallel.forEach(packages.filter { $0.identity != nil && supply.remotePackage(of: $0) == nil }) { package in
       package.clearPassingProblem()
-      if let opened = try? package.open(in: store, keeper) { result.withLock { $0[package.number] = opened.index } }
+      if let opened = try? package.open(in: supply) { result.withLock { $0[package.number] = opened.index } }
     }
     return result.withLock { $0 }
   }

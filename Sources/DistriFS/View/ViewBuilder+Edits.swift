@@ -28,7 +28,10 @@ extension ViewBuilder {
           detail: package.number),
         to: NodeCodec.rootDirectory)
     }
-    guard let index = arrival.index else { return }
+    guard let index = arrival.index else {
+      if let paths = arrival.paths { collect(arrival.isSelected ? paths() : [], of: package, sources, &numbering) }
+      return
+    }
     guard arrival.isSelected else { return package.set(MountedPackage.Summary(index, claims: [])) }
     var claims: [UInt8] = []
     var visits: [Visit] = []
@@ -63,6 +66,43 @@ extension ViewBuilder {
       }
     }
     package.set(MountedPackage.Summary(index, claims: claims))
+  }
+
+  /// The same where only the paths of files are known.
+  private mutating func collect(
+    _ paths: [String], of package: MountedPackage, _ sources: [ExchangeSource], _ numbering: inout Numbering
+  ) {
+    var claims: [UInt8] = []
+    let names = Dictionary(sources.map { ($0.source, $0.name) }, uniquingKeysWith: { first, _ in first })
+    // The directories of the path before: sorted, the next one shares most of them.
+    var place: [(name: EntryName, number: UInt32?, path: [UInt8])] = []
+    var last = ""
+    for text in paths.sorted(by: { $0.utf8.lexicographicallyPrecedes($1.utf8) }) where text != last {
+      last = text
+      guard let path = try? TreePath(parsing: text), path.bytes.elementsEqual(text.utf8), let name = path.name,
+        case let directories = path.components.dropLast(), directories.count < Self.maximumDepth
+      else { continue }
+      place.removeLast(place.count - zip(place, directories).prefix { $0.name == $1 }.count)
+      for component in directories.dropFirst(place.count) {
+        let source = TreePath(components: place.map(\.name) + [component])
+        let parent = place.last
+        if let number = parent?.number, let way = parent?.path {
+          let inside = way + [UInt8(ascii: "/")] + component.bytes
+          let own = claim(
+            component.bytes, kind: .directory, by: package, in: number, path: inside, source: source.bytes, &claims, &numbering)
+          place.append((component, own, inside))
+        } else if let top = names[source]?.bytes {
+          let own = claim(top, kind: .directory, by: package, in: NodeCodec.rootDirectory, path: [], &claims, &numbering)
+          place.append((component, own, top))
+        } else {
+          place.append((component, nil, []))
+        }
+      }
+      if let number = place.last?.number {
+        _ = claim(name.bytes, kind: .link, by: package, in: number, path: [], &claims, &numbering)
+      }
+    }
+    package.set(MountedPackage.Summary(fileCount: paths.count, claims: claims, modificationTime: package.modificationTime))
   }
 
   /// Adds an edit for a name and the package's note of it. Of a directory its number.

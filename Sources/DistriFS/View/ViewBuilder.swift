@@ -11,6 +11,8 @@ struct ViewBuilder {
   struct Arrival {
     var package: MountedPackage
     var index: PackageIndex?
+    /// Instead of an index, gives the files of a package that is not here: those of exchange directories.
+    var paths: (() -> [String])?
     /// Whether it fills exchange directories.
     var isSelected = true
     /// Whether its name is there already.

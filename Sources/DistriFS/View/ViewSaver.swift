@@ -13,14 +13,14 @@ final class ViewSaver: Sendable {
   private let queue = DispatchQueue(label: "distri.view")
   private let isScheduled = Mutex(false)
 
-  /// What tells views with different exchange directories from each other.
-  static func digest(of sources: [ExchangeSource]) -> UInt64 {
+  /// What tells views with different exchange directories from each other, and those with remote packages from those without.
+  static func digest(of sources: [ExchangeSource], _ remote: RemoteCatalog? = nil) -> UInt64 {
     let text = sources.sorted { $0.name < $1.name }.map { "\($0.name)\n\($0.source)\n" }.joined()
-    return IndexBytes(Array(text.utf8)).checksum
+    return IndexBytes(Array((text + (remote == nil ? "" : "remote\n")).utf8)).checksum
   }
 
-  /// The file's name.
-  static func fileName(_ sources: [ExchangeSource]) -> String { "view-\(String(digest(of: sources), radix: 16))" }
+  /// The file's name, for a ``digest(of:_:)``.
+  static func fileName(_ digest: UInt64) -> String { "view-\(String(digest, radix: 16))" }
 
   /// Calls the body soon, since changes come in bursts: once for all calls until then.
   func schedule(after seconds: Int = 1, _ body: @escaping @Sendable () -> Void) {

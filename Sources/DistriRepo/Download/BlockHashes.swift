@@ -14,11 +14,12 @@ import SystemPackage
 public struct BlockHashes: Sendable, Hashable {
   /// The size of a block, in bytes. A shorter one at the end of the file has no hash.
   public static let blockByteCount = 4096
-  /// The largest file of hashes that is read or made, in bytes: that of an image of 8 GiB.
+  /// The largest file of hashes that is read or made, in bytes: that of an image of almost 8 GiB.
   public static let maximumByteCount = 16 << 20
   /// What the name of an image's file of hashes ends with.
   public static let fileSuffix = ".blocks"
 
+  private static let maximumFileByteCount = UInt64((maximumByteCount - headerByteCount) / 8 * blockByteCount)
   private static let magic = Array("distriBL".utf8)
   private static let headerByteCount = 16
 
@@ -34,6 +35,9 @@ public struct BlockHashes: Sendable, Hashable {
   init?(of path: FilePath) throws {
     let file = try Files.open(reading: path)
     defer { try? file.close() }
+    do { guard try Files.status(of: file).byteCount <= Self.maximumFileByteCount else { return nil } } catch {
+      throw RepositoryError.system(operation: "stat", path: path, error)
+    }
     var hashes: [UInt64] = []
     var byteCount: UInt64 = 0
     var buffer: [UInt8] = []
@@ -44,7 +48,6 @@ public struct BlockHashes: Sendable, Hashable {
       }
       hashes += Digester.shortHashes(ofBlocks: buffer, byteCount: Self.blockByteCount)
       byteCount += UInt64(buffer.count)
-      if Self.byteCount(ofHashes: hashes.count) > Self.maximumByteCount { return nil }
     } while !buffer.isEmpty
     fileByteCount = byteCount
     self.hashes = hashes

@@ -55,6 +55,18 @@ extension [UInt8] {
   }
 }
 
+extension OutputRawSpan {
+  /// Appends a copy of the bytes, or as many as have room.
+  mutating func append(_ bytes: ArraySlice<UInt8>) {
+    unsafe withUnsafeMutableBytes { buffer, initialized in
+      let count = min(bytes.count, buffer.count - initialized)
+      let target = unsafe UnsafeMutableRawBufferPointer(rebasing: buffer[initialized..<(initialized + count)])
+      unsafe bytes.prefix(count).withUnsafeBytes { unsafe target.copyMemory(from: $0) }
+      initialized += count
+    }
+  }
+}
+
 extension FileDescriptor {
   /// Starts to write a range out to the medium, without waiting. A hint: failures show when the file is synchronised.
   func startWriteback(from offset: Int64, byteCount: Int64) { _ = clinux_start_writeback(rawValue, offset, byteCount) }
@@ -64,8 +76,20 @@ extension FileDescriptor {
 struct Digester {
   private var hash = SHA256()
 
-  mutating func update(_ bytes: [UInt8]) {
+  /// Begins with a few bytes.
+  init(_ prefix: [UInt8] = []) { update(prefix) }
+
+  mutating func update(_ bytes: [UInt8]) { update(bytes[...]) }
+
+  mutating func update(_ bytes: ArraySlice<UInt8>) {
     unsafe bytes.withUnsafeBytes { unsafe hash.update(bufferPointer: $0) }
+  }
+
+  /// 32 bytes, of some bytes behind a prefix.
+  static func hash(_ prefix: [UInt8], _ bytes: ArraySlice<UInt8>) -> [UInt8] {
+    var digester = Digester(prefix)
+    digester.update(bytes)
+    return digester.finish()
   }
 
   /// 32 bytes.

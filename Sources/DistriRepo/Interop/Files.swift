@@ -21,6 +21,10 @@ package enum Files {
     var device: UInt
     var inode: UInt
     package var byteCount: UInt64
+    /// What the file takes on the medium, in bytes.
+    var storedByteCount: UInt64
+    /// How many names it has.
+    var linkCount: UInt64
     package var modificationTime: Time
     package var isRegular: Bool
 
@@ -28,6 +32,8 @@ package enum Files {
       device = UInt(status.st_dev)
       inode = UInt(status.st_ino)
       byteCount = UInt64(clamping: status.st_size)
+      storedByteCount = UInt64(clamping: status.st_blocks) * 512
+      linkCount = UInt64(status.st_nlink)
       modificationTime = Time(seconds: status.st_mtim.tv_sec, nanoseconds: status.st_mtim.tv_nsec)
       isRegular = status.st_mode & S_IFMT == S_IFREG
     }
@@ -54,6 +60,38 @@ package enum Files {
     var status = stat()
     guard unsafe fstat(file.rawValue, &status) == 0 else { throw Errno(rawValue: errno) }
     return Status(status)
+  }
+
+  /// The time of the system's clock.
+  static var now: Time {
+    var now = timespec()
+    unsafe clock_gettime(CLOCK_REALTIME, &now)
+    return Time(seconds: now.tv_sec, nanoseconds: now.tv_nsec)
+  }
+
+  /// Whether a directory is ours or root's, and nobody else can write to it.
+  static func isOurs(_ directory: FilePath) throws(RepositoryError) -> Bool {
+    var status = stat()
+    guard unsafe directory.withPlatformString({ unsafe stat($0, &status) }) == 0 else {
+      throw .system(operation: "stat", path: directory, Errno(rawValue: errno))
+    }
+    return status.st_mode & (S_IWGRP | S_IWOTH) == 0 && (status.st_uid == geteuid() || status.st_uid == 0)
+  }
+
+  /// Removes a file, and gives its room back at once, also if somebody has it open.
+  static func empty(_ path: FilePath) {
+    _ = unsafe path.withPlatformString { unsafe truncate($0, 0) }
+    _ = unsafe path.withPlatformString { unsafe unlink($0) }
+  }
+
+  /// Notes that a file is used now.
+  static func touch(_ file: FileDescriptor) { _ = futimens(file.rawValue, nil) }
+
+  /// Whether there is a hole in a range of a file, or the file ends before: then nobody has written all of it.
+  static func hasHole(_ file: FileDescriptor, in range: Range<UInt64>) -> Bool {
+    // SEEK_HOLE is a GNU extension; where holes are not known, the end of the file is the first one.
+    let hole = lseek(file.rawValue, off_t(clamping: range.lowerBound), 4)
+    return hole < 0 || UInt64(hole) < range.upperBound
   }
 
   static func rename(_ from: FilePath, to path: FilePath) throws(RepositoryError) {

@@ -149,6 +149,11 @@ extension Files {
     try synchronize(path.removingLastComponent())
   }
 
+  /// Replaces a file by another content that can be made anew: whole at any time, but after a power cut perhaps not what it was.
+  static func replaceCarelessly(_ path: FilePath, by bytes: [UInt8]) throws(RepositoryError) {
+    try rename(try create(for: path, holding: bytes, isDurable: false), to: path)
+  }
+
   /// Replaces a file by another content: whole at any time, and durable once ``synchronize(_:)`` was called for its directory.
   static func replaceLazily(_ path: FilePath, by bytes: [UInt8]) throws(RepositoryError) {
     try rename(try create(for: path, holding: bytes), to: path)
@@ -179,8 +184,10 @@ extension Files {
     }
   }
 
-  /// Makes a durable file under a temporary name.
-  private static func create(for path: FilePath, holding bytes: [UInt8]) throws(RepositoryError) -> FilePath {
+  /// Makes a file under a temporary name.
+  private static func create(
+    for path: FilePath, holding bytes: [UInt8], isDurable: Bool = true
+  ) throws(RepositoryError) -> FilePath {
     let temporary = temporaryName(for: path)
     do {
       let file = try FileDescriptor.open(
@@ -188,7 +195,7 @@ extension Files {
         permissions: [.ownerReadWrite, .groupRead, .otherRead])
       defer { try? file.close() }
       try file.writeAll(bytes)
-      guard fsync(file.rawValue) == 0 else { throw Errno(rawValue: errno) }
+      guard !isDurable || fsync(file.rawValue) == 0 else { throw Errno(rawValue: errno) }
     } catch {
       throw .system(operation: "write", path: temporary, error as? Errno ?? .ioError)
     }
@@ -222,14 +229,18 @@ extension Files {
   }
 
   /// Size and SHA-256 of a file.
-  static func digest(of path: FilePath) throws -> RepositoryIndex.FileDigest {
+  ///
+  /// - Parameter onBytes: takes the file's bytes as they are read, in order.
+  static func digest(of path: FilePath, onBytes: ([UInt8]) -> Void = { _ in }) throws -> RepositoryIndex.FileDigest {
     let file = try open(reading: path)
     defer { try? file.close() }
-    return try prefix(of: file, path: path).digest
+    return try prefix(of: file, path: path, onBytes: onBytes).digest
   }
 
   /// Hashes the first bytes of a file, all of them by default.
-  static func prefix(of file: FileDescriptor, path: FilePath, byteCount: UInt64 = .max) throws -> ReceivedPrefix {
+  static func prefix(
+    of file: FileDescriptor, path: FilePath, byteCount: UInt64 = .max, onBytes: ([UInt8]) -> Void = { _ in }
+  ) throws -> ReceivedPrefix {
     var result = ReceivedPrefix()
     var buffer: [UInt8] = []
     while result.byteCount < byteCount {
@@ -240,6 +251,7 @@ extension Files {
       }
       if buffer.isEmpty { break }
       result.digester.update(buffer)
+      onBytes(buffer)
       result.byteCount += UInt64(buffer.count)
     }
     return result

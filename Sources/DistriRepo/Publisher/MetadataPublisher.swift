@@ -126,8 +126,10 @@ private struct SectionTargets {
     index = Target(
       path: "\(section.rawValue)/\(Repository.indexFileName)", byteCount: UInt64(bytes.count), sha256: digester.finish())
     packages = try RepositoryIndex(serialized: bytes, subject: path.string).packages.flatMap { package in
-      [(package.id.imageFileName, package.image), (package.id.metadataFileName, package.metadata)].compactMap { name, digest in
-        digest.map { Target(path: "\(section.rawValue)/\(name)", byteCount: $0.byteCount, sha256: $0.sha256) }
+      let custom = package.treeRoot.map { ["tree": JSONValue.string($0.hexadecimal)] as JSONObject }
+      let files = [(package.id.imageFileName, package.image, custom), (package.id.metadataFileName, package.metadata, nil)]
+      return files.compactMap { name, digest, custom in
+        digest.map { Target(path: "\(section.rawValue)/\(name)", byteCount: $0.byteCount, sha256: $0.sha256, custom: custom) }
       }
     }
     var hasNewLinks = false

@@ -100,8 +100,9 @@ public struct Mirror: Sendable {
     for index in indexes {
       companions += try files(ofIndex: try await bytes(of: index, from: repository), index.path).companions
     }
+    let previous = indexes.map { PublishedIndex(at: place($0.path)) }
     let missing = try targets.filter { try !$0.isIndex && !isCopied($0, of: repository) }
-    let missingCompanions = try companions.filter { try !isThere($0) }
+    let missingCompanions = try self.missing(companions, after: zip(indexes.map(\.path), previous))
     var report = try begin(targets + companions, missing + missingCompanions, onPlan)
     try await bring(missingCompanions, &report) { target in
       try await fetch(target)
@@ -117,7 +118,6 @@ public struct Mirror: Sendable {
       return isNew
     }
     // Each index under the name of its hash, then metadata that names it; the plain names are for readers that trust nobody.
-    let previous = indexes.map { PublishedIndex(at: place($0.path)) }
     for index in indexes { try await repository.download(index, from: root, to: place(repository.path(of: index))) }
     try synchronizeDirectories(of: targets.map(\.path))
     try await copyMetadata(of: repository, from: own)
@@ -207,7 +207,8 @@ public struct Mirror: Sendable {
       let files = try files(ofIndex: bytes, path)
       listed += files.packages + files.companions
     }
-    let missing = try listed.filter { try !isThere($0) }
+    let previous = indexes.map { PublishedIndex(at: place($0.path)) }
+    let missing = try missing(listed, after: zip(indexes.map(\.path), previous))
     var report = try begin(listed, missing, onPlan)
     try await bring(missing, &report) { target in
       try await fetch(target)
@@ -215,7 +216,6 @@ public struct Mirror: Sendable {
       return true
     }
     try synchronizeDirectories(of: listed.map(\.path) + indexes.map(\.path))
-    let previous = indexes.map { PublishedIndex(at: place($0.path)) }
     let links = try zip(indexes, previous).flatMap { index, old in try finish(index.path, with: index.bytes, replacing: old) }
     if options.prunes {
       report.removedFileCount = try prune(
@@ -226,8 +226,10 @@ public struct Mirror: Sendable {
 
   // MARK: Both
 
-  /// What an index lists: packages' files, and those beside them that make transfers shorter.
-  private func files(ofIndex bytes: [UInt8], _ path: String) throws -> (packages: [Target], companions: [Target]) {
+  /// What an index lists: packages' files, and those beside them that make transfers shorter, or parts of images usable.
+  private func files(
+    ofIndex bytes: [UInt8], _ path: String
+  ) throws -> (packages: [Target], companions: [Target]) {
     let directory = directory(of: path)
     var (packages, companions): ([Target], [Target]) = ([], [])
     for package in try RepositoryIndex(serialized: bytes, subject: "\(root)/\(path)").packages {
@@ -242,10 +244,20 @@ public struct Mirror: Sendable {
     return (packages, companions)
   }
 
-  private func isThere(_ target: Target) throws -> Bool {
-    let path = place(target.path)
-    guard let status = try Files.status(of: path), status.byteCount == target.byteCount else { return false }
-    return try Files.digest(of: path).sha256 == target.hashes.sha256
+  /// Those that are not there as they have to be. A file that an earlier index listed so is not read again, unless it is newer than that.
+  private func missing(_ targets: [Target], after indexes: some Sequence<(String, PublishedIndex)>) throws -> [Target] {
+    let indexes = indexes.map { path, index in (directory(of: path), (index, index.digests)) }
+    let known = Dictionary(indexes, uniquingKeysWith: { first, _ in first })
+    return try targets.filter { target in
+      let path = place(target.path)
+      guard let status = try Files.status(of: path), status.byteCount == target.byteCount else { return true }
+      if !options.verifies, let (index, digests) = known[directory(of: target.path)], index.isNewer(than: status),
+        digests[path.lastComponent?.string ?? ""]?.sha256 == target.hashes.sha256
+      {
+        return false
+      }
+      return try Files.digest(of: path).sha256 != target.hashes.sha256
+    }
   }
 
   /// Brings a file that an index proves.

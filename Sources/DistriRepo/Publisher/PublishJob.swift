@@ -12,26 +12,64 @@ struct PublishJob: Sendable {
   let old: PublishedIndex
   let compressionLevel: Int?
 
+  /// What a compressed image has to save, as this part of the image.
+  private static let smallestSaving: UInt64 = 16
+
   func publish(_ package: PackageID) throws -> RepositoryIndex.Package {
     let known = old.entry(of: package)
-    let image = try place(package.imageFileName, known: known?.image)
-    var entry = RepositoryIndex.Package(id: package, image: image.digest)
-    if let known, image.isKnown {
-      entry.wellKnownPaths = known.wellKnownPaths
-    } else if section != .sources {
-      entry.wellKnownPaths = try WellKnownPaths.of(try PackageImage(path: target.appending(package.imageFileName)))
+    let isKnown = try place(package.imageFileName, known: try hasTree(known) ? known?.image : nil)
+    var entry = RepositoryIndex.Package(id: package)
+    if let known, isKnown {
+      entry = known
+      (entry.metadata, entry.compressed, entry.blocks, entry.summary) = (nil, nil, nil, "")
+    } else {
+      try describe(target.appending(package.imageFileName), in: &entry)
     }
-    try addShortcuts(to: &entry, image.isKnown ? known : nil)
-    if try Files.status(of: source.appending(package.metadataFileName)) != nil {
-      entry.metadata = try place(package.metadataFileName, known: known?.metadata).digest
-    }
+    try addShortcuts(to: &entry, isKnown ? known : nil)
+    try addMetadata(to: &entry, known)
     return entry
   }
 
-  /// Puts a file of the store into the repository and hashes it, unless the old index has it as it is.
-  private func place(
-    _ name: String, known: RepositoryIndex.FileDigest?
-  ) throws -> (digest: RepositoryIndex.FileDigest, isKnown: Bool) {
+  /// What the index says of an image that is new. Puts its tree beside it.
+  private func describe(_ path: FilePath, in entry: inout RepositoryIndex.Package) throws {
+    var builder = BlockTree.Builder()
+    entry.image = try Files.digest(of: path) { builder.update($0) }
+    let tree = builder.finish()
+    let bytes = tree.serialized
+    try Files.replaceCarelessly(target.appending(entry.treeFileName), by: bytes)
+    entry.treeRoot = tree.root
+    entry.tree = .init(byteCount: UInt64(bytes.count), sha256: Digester.hash([], bytes[...]))
+    let image = try PackageImage(path: path)
+    entry.imageTime = image.creationTime
+    if section != .sources { entry.wellKnownPaths = try WellKnownPaths.of(image) }
+  }
+
+  /// Whether the image's tree that the old index speaks of is there. One that a power cut took has another size.
+  private func hasTree(_ known: RepositoryIndex.Package?) throws -> Bool {
+    guard let known, let tree = known.tree, known.treeRoot != nil else { return false }
+    return try Files.status(of: target.appending(known.treeFileName))?.byteCount == tree.byteCount
+  }
+
+  private func addMetadata(to entry: inout RepositoryIndex.Package, _ known: RepositoryIndex.Package?) throws {
+    let name = entry.id.metadataFileName
+    guard try Files.status(of: source.appending(name)) != nil else { return }
+    let isKnown = try place(name, known: known?.metadata)
+    if isKnown, let known {
+      (entry.metadata, entry.summary) = (known.metadata, known.summary)
+      return
+    }
+    let path = target.appending(name)
+    let bytes = try Files.contents(of: path, limit: PackageMetadata.maximumByteCount)
+    var digester = Digester()
+    digester.update(bytes)
+    entry.metadata = .init(byteCount: UInt64(bytes.count), sha256: digester.finish())
+    entry.summary = try PackageMetadata(textproto: bytes, subject: path.string).summary
+  }
+
+  /// Puts a file of the store into the repository.
+  ///
+  /// - Returns: whether the old index has it as it is; else it is to be hashed.
+  private func place(_ name: String, known: RepositoryIndex.FileDigest?) throws -> Bool {
     try Task.checkCancellation()
     let (from, to) = (source.appending(name), target.appending(name))
     guard let wanted = try Files.status(of: from) else {
@@ -40,9 +78,9 @@ struct PublishJob: Sendable {
     guard wanted.isRegular else { throw RepositoryError.system(operation: "publish", path: from, .notSupported) }
     let present = try Files.status(of: to)
     let isPresent = present.map { $0.isSameFile(as: wanted) || $0.isLikelyCopy(of: wanted) } ?? false
-    if isPresent, let known, known.byteCount == wanted.byteCount, old.isNewer(than: wanted) { return (known, true) }
+    if isPresent, let known, known.byteCount == wanted.byteCount, old.isNewer(than: wanted) { return true }
     if !isPresent { try Files.linkOrCopy(from, to: to, modified: wanted.modificationTime) }
-    return (try Files.digest(of: to), false)
+    return false
   }
 
   /// Puts files beside a large image that make its transfer shorter: its blocks' hashes, and the image compressed.
@@ -51,20 +89,20 @@ struct PublishJob: Sendable {
   private func addShortcuts(to entry: inout RepositoryIndex.Package, _ known: RepositoryIndex.Package?) throws {
     guard let image = entry.image, image.byteCount >= Publisher.smallestLargeImage else { return }
     let path = target.appending(entry.id.imageFileName)
-    // Compressed files have no block in common with those of another version.
-    if try !PackageImage(path: path).compressesFiles {
-      entry.blocks = try shortcut(FilePath(path.string + BlockHashes.fileSuffix), known?.blocks) { place in
-        guard let blocks = try BlockHashes(of: path) else { return false }
-        try Files.create(place, holding: blocks.serialized)
-        return true
-      }
+    entry.blocks = try shortcut(FilePath(path.string + BlockHashes.fileSuffix), known?.blocks) { place in
+      // Compressed files have no block in common with those of another version.
+      guard try !PackageImage(path: path).compressesFiles, let blocks = try BlockHashes(of: path) else { return false }
+      try Files.create(place, holding: blocks.serialized)
+      return true
     }
     guard let compressionLevel else { return }
+    // One that did not get much smaller when the others were compressed will not now.
+    if let known, known.compressed == nil, old.hasCompressedImages { return }
     entry.compressed = try shortcut(FilePath(path.string + Repository.compressedSuffix), known?.compressed) { place in
       let file = try Files.open(creating: place)
       defer { try? file.close() }
-      try CompressedBytes.compress(path, level: compressionLevel, to: file)
-      return try Files.status(of: file).byteCount < image.byteCount
+      try CompressedFrames.compress(path, level: compressionLevel, to: file)
+      return try Files.status(of: file).byteCount < image.byteCount - image.byteCount / Self.smallestSaving
     }
   }
 
@@ -101,18 +139,27 @@ struct PublishedIndex: Sendable {
 
   func entry(of package: PackageID) -> RepositoryIndex.Package? { entries[package] }
 
-  /// The files that its readers may ask for: packages', and itself under the name of its hash.
+  /// What it says that files beside it are, by name.
+  var digests: [String: RepositoryIndex.FileDigest] {
+    var result: [String: RepositoryIndex.FileDigest] = [:]
+    for package in entries.values {
+      result[package.id.imageFileName] = package.image
+      result[package.id.metadataFileName] = package.metadata
+      for (name, digest) in package.companions { result[name] = digest }
+    }
+    return result
+  }
+
+  /// The files that its readers may ask for: packages', also by their hashes, and itself under the name of its own.
   var fileNames: [String] {
     var digester = Digester()
     digester.update(bytes ?? [])
     return ["\(digester.finish().hexadecimal).\(Repository.indexFileName)"]
-      + entries.values.flatMap { package in
-        package.companions.map(\.name)
-          + [(package.id.imageFileName, package.image), (package.id.metadataFileName, package.metadata)].flatMap { name, digest in
-            digest.map { [name, "\($0.sha256.hexadecimal).\(name)"] } ?? []
-          }
-      }
+      + digests.flatMap { name, digest in [name, "\(digest.sha256.hexadecimal).\(name)"] }
   }
+
+  /// Whether images were compressed when it was made.
+  var hasCompressedImages: Bool { entries.values.contains { $0.compressed != nil } }
 
   /// A file that changed after the index was written is not what the index says.
   func isNewer(than file: Files.Status) -> Bool { modificationTime.map { file.modificationTime < $0 } ?? false }
@@ -125,9 +172,13 @@ struct PublishedIndex: Sendable {
 }
 
 extension RepositoryIndex.Package {
-  /// Files beside the image that make its transfer shorter.
+  /// The file of the image's tree, beside the image.
+  var treeFileName: String { id.imageFileName + BlockTree.fileSuffix }
+
+  /// Files beside the image that make its transfer shorter, or prove parts of it.
   var companions: [(name: String, digest: RepositoryIndex.FileDigest)] {
-    [(BlockHashes.fileSuffix, blocks), (Repository.compressedSuffix, compressed)].compactMap { suffix, digest in
+    [(BlockTree.fileSuffix, tree), (BlockHashes.fileSuffix, blocks), (Repository.compressedSuffix, compressed)].compactMap {
+      suffix, digest in
       digest.map { (id.imageFileName + suffix, $0) }
     }
   }

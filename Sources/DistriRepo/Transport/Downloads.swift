@@ -13,7 +13,16 @@ extension Transport {
     try await page(of: url, maximumByteCount: maximumByteCount, timeLimit: timeLimit).bytes
   }
 
-  /// The same, with where it came from in the end: links of a page are relative to that.
+  /// Brings a part of a file into memory.
+  ///
+  /// - Throws: as ``download(_:into:)``.
+  func bytes(of url: String, range: Range<UInt64>) async throws -> [UInt8] {
+    let sink = BufferSink()
+    try await download(TransferRequest(url: url, range: range), into: sink)
+    return sink.bytes
+  }
+
+  /// A small file, with where it came from in the end: links of a page are relative to that.
   ///
   /// - Throws: as ``download(_:into:)``.
   public func page(

@@ -19,6 +19,8 @@ public enum TrustFailure: Sendable, Equatable {
   case expired(UTCTime)
   /// Length or hash differ from what signed metadata says.
   case mismatch(expected: String, got: String)
+  /// A part of a file, by its number, is not what the signed tree says.
+  case wrongBlock(Int)
   /// No role that may speak for this target lists it.
   case noSuchTarget
   /// More keys, roots, roles or delegations than are accepted.
@@ -44,6 +46,8 @@ extension TrustFailure: CustomStringConvertible {
       "expired at \(time); an old repository is served, the publisher is late, or this machine's clock is wrong"
     case .mismatch(let expected, let got):
       "not the signed file: expected \(expected), got \(got); if the repository was just published, try again"
+    case .wrongBlock(let number):
+      "block \(number), the \(BlockTree.blockByteCount) bytes from \(UInt64(number) * BlockTree.blockByteCount) on, is not the signed one"
     case .noSuchTarget: "no role that may speak for it lists it"
     case .tooMany(let what, let limit): "more than \(limit) \(what)"
     case .notInitialized: "has no trusted root; give it one with «distri-fetch trust init ROOT.json»"

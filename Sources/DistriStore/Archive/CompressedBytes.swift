@@ -16,27 +16,4 @@ public enum CompressedBytes {
     guard try reader.nextHeader() else { return [] }
     return try reader.remainingContents(limit: limit)
   }
-
-  /// Decompresses a file into another, from its start.
-  ///
-  /// - Parameters:
-  ///   - limit: the most bytes that may come out.
-  ///   - output: for writing; what it has behind the last byte stays.
-  /// - Throws: ``StoreError/invalidArchive(_:entry:reason:)`` for damage, and for more than the limit; ``StoreError/system(operation:path:_:)``.
-  public static func decompress(_ path: FilePath, limit: UInt64, to output: FileDescriptor) throws(StoreError) {
-    let file = try OwnedDescriptor(reading: path)
-    let reader = try ArchiveReader(compressed: file, path: path)
-    guard try reader.nextHeader() else { return }
-    try reader.writeRemainingContents(limit: limit, to: output)
-  }
-
-  /// Compresses a file with zstd into another, from its start: the same bytes for the same file, level and library.
-  ///
-  /// - Parameter level: from 1, fast, to 19, small.
-  /// - Throws: ``StoreError/system(operation:path:_:)``; ``StoreError/invalidArchive(_:entry:reason:)`` for what the library says.
-  public static func compress(_ path: FilePath, level: Int, to output: FileDescriptor) throws(StoreError) {
-    let file = try OwnedDescriptor(reading: path)
-    let writer = try CompressedWriter(level: level, to: output, path: path)
-    try writer.write(contentsOf: file)
-  }
 }

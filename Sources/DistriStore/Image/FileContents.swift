@@ -87,6 +87,30 @@ extension PackageImage {
     return content.start..<content.start + content.byteCount
   }
 
+  /// What is read of the image, in bytes, for a part of a regular file's content.
+  ///
+  /// - Throws: as ``read(_:at:into:)``.
+  package func storedRanges(of node: Node, at offset: UInt64, count: UInt64) throws(StoreError) -> [Range<UInt64>] {
+    let (inode, content) = try file(node)
+    guard offset < content.byteCount, count > 0 else { return [] }
+    let blockSize = UInt64(superblock.blockSize)
+    let end = offset + min(count, content.byteCount - offset)
+    var ranges: [Range<UInt64>] = []
+    var block = offset / blockSize
+    var list = block < content.blockCount ? try blockList(of: node, inode, content, at: block) : nil
+    while block * blockSize < end {
+      if block < content.blockCount, let stored = try list?.next() {
+        ranges.append(stored.address..<(stored.address + stored.block.byteCount))
+      } else {
+        let (stored, address) = try fragmentBlock(content.fragment)
+        ranges.append(address..<(address + stored.byteCount))
+        break
+      }
+      block += 1
+    }
+    return ranges
+  }
+
   private func file(_ node: Node) throws(StoreError) -> (inode: Inode, content: Inode.Content) {
     let inode = try inode(of: node)
     guard case .file(let content) = inode.payload else {
@@ -139,6 +163,10 @@ extension PackageImage {
       let stored = mapping.bytes(at: address, count: block.byteCount)
     else { throw damaged(place, "its block at \(address) lies past the end of the image") }
     do throws(Errno) {
+      if let remoteContents {
+        return Bytes(
+          try [UInt8](capacity: stored.count) { output throws(Errno) in try remoteContents.read(into: &output, at: address) })
+      }
       // Files lie in one piece: the next block is the next to be asked for.
       try mapping.populate(address..<(address + block.byteCount), ahead: 8 * UInt64(superblock.blockSize))
     } catch {

@@ -14,6 +14,8 @@ public final class PackageImage: Sendable {
   /// The file.
   public let path: FilePath
   package let mapping: MappedFile
+  /// Where the contents of files are read from, if they are not in the mapping.
+  let remoteContents: (any ByteSource)?
   let superblock: Superblock
   let cache: BlockCache
   let decompressors: DecompressorPool
@@ -56,10 +58,15 @@ public final class PackageImage: Sendable {
   }
 
   /// Reads an image that is mapped already.
-  package init(_ mapping: MappedFile, path: FilePath, cache: BlockCache = .shared) throws(StoreError) {
+  ///
+  /// - Parameter contents: where the contents of files are read from when the mapping has only the rest.
+  package init(
+    _ mapping: MappedFile, path: FilePath, cache: BlockCache = .shared, contents: (any ByteSource)? = nil
+  ) throws(StoreError) {
     self.path = path
     self.cache = cache
     self.mapping = mapping
+    remoteContents = contents
     do {
       let start = mapping.bytes(at: 0, count: min(mapping.byteCount, Superblock.byteCount)) ?? .none
       superblock = try Superblock(start, byteCount: mapping.byteCount)
@@ -80,6 +87,9 @@ public final class PackageImage: Sendable {
 
   /// How many files, directories and so on the image says it holds.
   public var inodeCount: UInt32 { superblock.inodeCount }
+
+  /// When the image was made, as it says itself, in seconds since 1970.
+  public var creationTime: UInt32 { superblock.time }
 
   /// The root directory.
   public var root: Node { Node(reference: superblock.rootReference) }

@@ -4,6 +4,8 @@
 /// The first 96 bytes of an image, and what must hold for everything else to be worth reading.
 struct Superblock: Sendable {
   let inodeCount: UInt32
+  /// When the image was made, in seconds since 1970.
+  let time: UInt32
   let blockSize: UInt32
   let fragmentCount: UInt32
   let compression: UInt16
@@ -41,6 +43,7 @@ struct Superblock: Sendable {
     let (major, minor) = (try u16(28), try u16(30))
     try require(major == 4 && minor == 0, "SquashFS \(major).\(minor) is not supported, only 4.0")
     inodeCount = try u32(4)
+    time = try u32(8)
     blockSize = try u32(12)
     fragmentCount = try u32(16)
     compression = try u16(20)

@@ -8,7 +8,10 @@ import SystemPackage
 package struct IndexDirectory: Sendable {
   private let path: FilePath
 
-  package init(_ store: LocalStore) { path = store.path.appending(".index") }
+  package init(_ store: LocalStore) { self.init(in: store.path) }
+
+  /// The one in a directory that is no store.
+  package init(in directory: FilePath) { path = directory.appending(".index") }
 
   /// The file name of a package's index.
   package static func fileName(of package: String) -> String { "\(package).index" }
@@ -95,14 +98,19 @@ extension LocalStore {
   ) throws(StoreError) -> PackageIndex {
     let directory = IndexDirectory(self)
     let name = IndexDirectory.fileName(of: package)
-    if let file = directory.map(name) {
-      // All of it is about to be checked.
-      file.prefetch()
-      if let index = PackageIndex(file, of: identity) { return index }
-    }
+    if let index = PackageIndex.kept(name, in: directory, of: identity) { return index }
     let path = path.appending("\(package).squashfs")
-    let bytes = try PackageIndexBuilder.bytes(of: try PackageImage(mapping, path: path), identity)
-    if directory.write(name, bytes), let file = directory.map(name), let index = PackageIndex(file, of: identity) { return index }
+    return try directory.index(
+      name, try PackageIndexBuilder.bytes(of: try PackageImage(mapping, path: path), identity), of: identity, path: path)
+  }
+}
+
+extension IndexDirectory {
+  /// Keeps an index that was made now, and maps it; where it cannot be kept, it is in memory.
+  func index(
+    _ name: String, _ bytes: [UInt8], of identity: ImageIdentity, path: FilePath
+  ) throws(StoreError) -> PackageIndex {
+    if write(name, bytes), let file = map(name), let index = PackageIndex(file, of: identity) { return index }
     do {
       if let index = PackageIndex(try MappedFile(copying: bytes), of: identity) { return index }
     } catch {

@@ -57,6 +57,7 @@ extension StoreError: ExitStatusProviding {
     case .invalidName: ExitStatus.usage
     case .notFound, .noGeneration: ExitStatus.notFound
     case .locked: ExitStatus.tryAgain
+    case .unavailable: ExitStatus.unavailable
     case .system(_, _, let errno): ExitStatus.of(errno: errno)
     default: ExitStatus.badData
     }

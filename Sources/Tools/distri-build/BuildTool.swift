@@ -5,6 +5,7 @@ import ArgumentParser
 import DistriBuild
 import DistriFS
 import DistriRepo
+import RepositorySupport
 import ToolSupport
 
 struct BuildTool: ParsableCommand {
@@ -40,15 +41,4 @@ extension BuildError: ExitStatusProviding {
 extension MountError: ExitStatusProviding {
   /// The status with which the tool ends.
   public var exitStatus: ExitCode { ToolSupport.ExitStatus.unavailable }
-}
-
-extension RepositoryError: ExitStatusProviding {
-  /// The status with which the tool ends.
-  public var exitStatus: ExitCode {
-    switch self {
-    case .notFound: ToolSupport.ExitStatus.notFound
-    case .transferFailed: ToolSupport.ExitStatus.unavailable
-    default: ToolSupport.ExitStatus.badData
-    }
-  }
 }

@@ -4,6 +4,7 @@
 import ArgumentParser
 import DistriRepo
 import FoundationEssentials
+import RepositorySupport
 import ToolSupport
 
 struct DistriFetch: ParsableCommand {
@@ -31,19 +32,6 @@ struct DistriFetch: ParsableCommand {
       Pin.self, Unpin.self, GarbageCollection.self, List.self, Info.self, Search.self, Why.self, Verify.self,
       Repair.self, MirrorCommand.self,
     ])
-}
-
-extension RepositoryError: ExitStatusProviding {
-  /// The status with which the tool ends.
-  public var exitStatus: ExitCode {
-    switch self {
-    case .notFound, .unresolved: ExitStatus.notFound
-    case .transferFailed, .declaration, .units: ExitStatus.unavailable
-    case .tooLarge, .mismatch, .unverifiable, .untrusted, .unsigned: ExitStatus.badData
-    case .invalidURL, .signing: ExitStatus.usage
-    case .system(_, _, let errno): ExitStatus.of(errno: errno)
-    }
-  }
 }
 
 /// Prints a value as JSON, the same text for the same value.

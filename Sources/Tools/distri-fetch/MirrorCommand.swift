@@ -4,7 +4,9 @@
 import ArgumentParser
 import DistriRepo
 import DistriStore
+import RepositorySupport
 import Synchronization
+import RepositorySupport
 import SystemPackage
 import ToolSupport
 

@@ -38,9 +38,9 @@ struct Publish: AsyncParsableCommand {
   @OptionGroup var signing: SigningOptions
 
   @Option(
-    defaultAsFlag: 3,
+    defaultAsFlag: 9,
     help: ArgumentHelp(
-      "Put large images compressed with zstd beside them, too: from 1, fast, to 19, small; 3 when no level is given.",
+      "Put large images compressed with zstd beside them, too: from 1, fast, to 19, small; 9 when no level is given.",
       valueName: "level"))
   var compress: Int?
 

@@ -142,16 +142,16 @@ struct Info: AsyncParsableCommand {
 
 struct Search: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Find packages by name, or by a program, library or other file that they bring.",
+    abstract: "Find packages by name, by what they are, or by a program, library or other file that they bring.",
     discussion: """
-      A record is a package, and the file that was found in it. Files are those of the directories that packages share: programs, libraries,
-      headers and so on.
+      A record is a package, and the file that was found in it, or what it says that it is. Files are
+      those of the directories that packages share: programs, libraries, headers and so on.
 
         distri-fetch search libz.so.1 --repo https://repo.example.org/distri
         distri-fetch search --file bin/nano
       """)
 
-  @Argument(help: ArgumentHelp("Part of a package's name, or the whole name of a file.", valueName: "name"))
+  @Argument(help: ArgumentHelp("Part of a package's name or summary, or the whole name of a file.", valueName: "name"))
   var name: String
 
   @OptionGroup var repositories: RepositoryOptions
@@ -165,22 +165,27 @@ struct Search: AsyncParsableCommand {
   func run() async throws {
     let sources = try await repositories.open()
     var records: [Record] = []
+    let words = name.lowercased()
     var path = name[...]
     while path.first == "/" { path.removeFirst() }
     for package in sources.flatMap(\.index.packages) {
-      if !onlyFiles, package.id.name.contains(name) { records.append(Record(package: package.id)) }
+      if !onlyFiles, package.id.name.contains(name) || package.summary.lowercased().contains(words) {
+        records.append(Record(package: package.id, summary: package.summary))
+      }
       let paths = package.wellKnownPaths.filter { $0 == path || $0.hasSuffix("/\(path)") }
-      records += paths.map { Record(package: package.id, file: $0) }
+      records += paths.map { Record(package: package.id, file: $0, summary: package.summary) }
     }
     if records.isEmpty { throw RepositoryError.unresolved(name, neededBy: nil, repositories: sources.map(\.root)) }
     if json { return try printJSON(records) }
     for record in records {
-      Terminal.standardOutput.write("\(record.package)\(record.file.map { "\t\($0)" } ?? "")\n")
+      let found = record.file ?? (record.summary.isEmpty ? nil : record.summary.printable)
+      Terminal.standardOutput.write("\(record.package)\(found.map { "\t\($0)" } ?? "")\n")
     }
   }
 
   private struct Record: Encodable {
     var package: PackageID
     var file: String?
+    var summary: String
   }
 }

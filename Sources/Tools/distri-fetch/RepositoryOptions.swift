@@ -5,6 +5,7 @@ import ArgumentParser
 import DistriRepo
 import DistriStore
 import FoundationEssentials
+import RepositorySupport
 import Synchronization
 import SystemPackage
 import ToolSupport
@@ -88,7 +89,7 @@ struct RepositoryOptions: ParsableArguments {
       options.compression = transfer.compressed
       options.reusesBlocks = !transfer.noDelta
       options.onReused = onReused
-      options.onDetour = { Terminal.standardError.write("distri-fetch: \($0): \($1); its whole image is fetched\n") }
+      options.onDetour = { Terminal.standardError.write("distri-fetch: \($0): \($1); another way is taken\n") }
       let mirrors = MirrorSet(entry)
       let trusted = try await mirrors.firstGood { try await trust.refresh(mirrors.root, at: $0, through: transport) }
       repositories.append(

@@ -4,6 +4,7 @@
 import ArgumentParser
 import DistriRepo
 import FoundationEssentials
+import RepositorySupport
 import SystemPackage
 import ToolSupport
 

@@ -5,7 +5,8 @@ import ArgumentParser
 
 /// How mount(8) calls a helper, also for a line of `/etc/fstab`: `mount.fuse.distri STORE MOUNTPOINT [-sfnv] [-o OPTIONS]`.
 ///
-///     /roimg  /ro  fuse.distri  suid,dev,nofail  0  0
+///     /roimg                             /ro      fuse.distri  suid,dev,nofail                0  0
+///     https://repo.example.org/distri    /ro-dbg  fuse.distri  section=debug,_netdev,nofail  0  0
 enum MountHelper {
   /// What a command line means.
   enum Meaning {
@@ -67,7 +68,8 @@ enum MountHelper {
       }
     }
     guard places.count == 2 else { throw ValidationError("usage: mount.fuse.distri STORE MOUNTPOINT [-sfnv] [-o OPTIONS]") }
-    let flags = try flags(for: options, isSloppy: isSloppy)
+    var flags = try flags(for: options, isSloppy: isSloppy)
+    if places[0].contains("://") { flags += ["--remote", places.removeFirst()] }
     return isFake ? nil : ["mount"] + flags + ["--"] + places
   }
 
@@ -85,6 +87,10 @@ enum MountHelper {
       case ("hide_devices", nil): flags.append("--hide-devices")
       case ("section", let value?): flags += ["--section", value]
       case ("readahead", let value?): flags += ["--read-ahead", value]
+      case ("remote", let value?): flags += ["--remote", value]
+      case ("cache", let value?): flags += ["--cache", value]
+      case ("cache_size", let value?): flags += ["--cache-size", value]
+      case ("insecure_unsigned", nil): flags.append("--insecure-unsigned")
       // A comma ends an option: names are separated by colons, or the option comes again.
       case ("packages", let value?), ("exchange", let value?):
         lists[parts[0], default: []] += value.split(separator: ":").map(String.init)

@@ -58,8 +58,9 @@ extension LocalStore {
       for package in packages {
         try package.writeImage(to: area.imagePath(of: package.id))
         guard section == .packages else { continue }
-        let metadata = PackageMetadata(
+        var metadata = PackageMetadata(
           runtimeDependencies: package.needs, sourcePackage: package.id.name, version: package.id.version)
+        metadata.summary = "The fixture called \(package.id.name)"
         try area.stage(metadata, of: package.id)
       }
     }

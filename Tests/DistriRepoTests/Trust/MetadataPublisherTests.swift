@@ -41,6 +41,8 @@ import Testing
     let signing = try signing()
     #expect(new(try await publish(scene, signing)) == ["root", "pkg", "targets", "snapshot", "timestamp"])
     var repository = try await client(scene).refresh()
+    let index = try RepositoryIndex(
+      serialized: try contents(of: scene.repository.appending("pkg/meta.binaryproto")), subject: "index")
     for package in try scene.store.packages() {
       for name in [package.imageFileName, package.metadataFileName] {
         let target = try await repository.target("pkg/\(name)")
@@ -49,6 +51,11 @@ import Testing
         let named = try #require(try Files.status(of: scene.repository.appending(target.consistentPath)))
         let original = try #require(try Files.status(of: plain))
         #expect(named.isSameFile(as: original))
+        if name == package.imageFileName, case .string(let root)? = target.custom?["tree"] {
+          #expect(root == index.packages.first { $0.id == package }?.treeRoot?.hexadecimal)
+        } else {
+          #expect(name != package.imageFileName && target.custom == nil)
+        }
       }
     }
     #expect(

@@ -170,3 +170,14 @@ extension distri_init.Process {
     return status & 0x7f == 0 ? (status >> 8) & 0xff : 128 + (status & 0x7f)
   }
 }
+
+@Suite struct ShutdownTests {
+  @Test(
+    arguments: [
+      ("poweroff", System.Ending.powerOff), ("reboot", .reboot), ("halt", .halt), ("kexec", .kexec), ("nonsense", .powerOff),
+      (nil, .powerOff),
+    ] as [(String?, System.Ending)])
+  func `systemd's word says how the machine ends`(_ verb: String?, _ ending: System.Ending) {
+    #expect(Shutdown.ending(for: verb) == ending)
+  }
+}

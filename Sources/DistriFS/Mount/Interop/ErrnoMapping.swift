@@ -14,7 +14,7 @@ extension Errno {
       case .invalidName: .noSuchFileOrDirectory
       case .locked: .resourceTemporarilyUnavailable
       case .system(_, _, let errno) where Self.passedOn.contains(errno): errno
-      case .immutable, .invalidMetadata, .damagedImage, .invalidArchive, .system: .ioError
+      case .immutable, .invalidMetadata, .damagedImage, .invalidArchive, .unavailable, .system: .ioError
       }
   }
 

@@ -36,13 +36,6 @@ import SystemPackage
       ArchiveInput(.bytes(bytes), range: 0..<UInt64(bytes.count)), path: path, formats: [archive_read_support_format_raw])
   }
 
-  /// Takes a compressed file for an archive of one entry.
-  convenience init(compressed file: OwnedDescriptor, path: FilePath) throws(StoreError) {
-    let byteCount: UInt64
-    do { byteCount = try file.descriptor.status().byteCount } catch { throw .system(operation: "stat", path: path, error) }
-    try unsafe self.init(ArchiveInput(.file(file), range: 0..<byteCount), path: path, formats: [archive_read_support_format_raw])
-  }
-
   private init(_ input: ArchiveInput, path: FilePath, formats: [(OpaquePointer?) -> Int32]) throws(StoreError) {
     guard let archive = unsafe archive_read_new() else { throw .system(operation: "open archive", path: path, .noMemory) }
     guard let entry = unsafe archive_entry_new() else {
@@ -139,21 +132,6 @@ import SystemPackage
       unsafe block = UnsafeRawBufferPointer(start: nil, count: 0)
     }
     return result
-  }
-
-  /// Writes all contents of an entry that does not say its size.
-  ///
-  /// - Throws: ``StoreError/invalidArchive(_:entry:reason:)`` for more than the limit.
-  func writeRemainingContents(limit: UInt64, to output: FileDescriptor) throws(StoreError) {
-    while true {
-      try nextBlock(byteCount: limit)
-      if ended { return }
-      do { try unsafe output.writeAll(toAbsoluteOffset: Int64(clamping: blockOffset), block) } catch {
-        throw .system(operation: "write", path: path, error as? Errno ?? .ioError)
-      }
-      position = blockOffset + UInt64(unsafe block.count)
-      unsafe block = UnsafeRawBufferPointer(start: nil, count: 0)
-    }
   }
 
   private func nextBlock(byteCount: UInt64) throws(StoreError) {

@@ -105,6 +105,33 @@ nonisolated struct Pb_MirrorMeta: Sendable {
     /// Clears the value of `metadata`. Subsequent reads from it will return its default value.
     mutating func clearMetadata() {self._metadata = nil}
 
+    var treeRoot: Data {
+      get {_treeRoot ?? Data()}
+      set {_treeRoot = newValue}
+    }
+    /// Returns true if `treeRoot` has been explicitly set.
+    var hasTreeRoot: Bool {self._treeRoot != nil}
+    /// Clears the value of `treeRoot`. Subsequent reads from it will return its default value.
+    mutating func clearTreeRoot() {self._treeRoot = nil}
+
+    var imageTime: UInt32 {
+      get {_imageTime ?? 0}
+      set {_imageTime = newValue}
+    }
+    /// Returns true if `imageTime` has been explicitly set.
+    var hasImageTime: Bool {self._imageTime != nil}
+    /// Clears the value of `imageTime`. Subsequent reads from it will return its default value.
+    mutating func clearImageTime() {self._imageTime = nil}
+
+    var tree: Pb_MirrorMeta.File {
+      get {_tree ?? Pb_MirrorMeta.File()}
+      set {_tree = newValue}
+    }
+    /// Returns true if `tree` has been explicitly set.
+    var hasTree: Bool {self._tree != nil}
+    /// Clears the value of `tree`. Subsequent reads from it will return its default value.
+    mutating func clearTree() {self._tree = nil}
+
     var compressed: Pb_MirrorMeta.File {
       get {_compressed ?? Pb_MirrorMeta.File()}
       set {_compressed = newValue}
@@ -123,6 +150,15 @@ nonisolated struct Pb_MirrorMeta: Sendable {
     /// Clears the value of `blocks`. Subsequent reads from it will return its default value.
     mutating func clearBlocks() {self._blocks = nil}
 
+    var summary: String {
+      get {_summary ?? String()}
+      set {_summary = newValue}
+    }
+    /// Returns true if `summary` has been explicitly set.
+    var hasSummary: Bool {self._summary != nil}
+    /// Clears the value of `summary`. Subsequent reads from it will return its default value.
+    mutating func clearSummary() {self._summary = nil}
+
     var unknownFields = SwiftProtobuf.UnknownStorage()
 
     init() {}
@@ -130,8 +166,12 @@ nonisolated struct Pb_MirrorMeta: Sendable {
     fileprivate var _name: String? = nil
     fileprivate var _image: Pb_MirrorMeta.File? = nil
     fileprivate var _metadata: Pb_MirrorMeta.File? = nil
+    fileprivate var _treeRoot: Data? = nil
+    fileprivate var _imageTime: UInt32? = nil
+    fileprivate var _tree: Pb_MirrorMeta.File? = nil
     fileprivate var _compressed: Pb_MirrorMeta.File? = nil
     fileprivate var _blocks: Pb_MirrorMeta.File? = nil
+    fileprivate var _summary: String? = nil
   }
 
   init() {}
@@ -212,7 +252,7 @@ nonisolated extension Pb_MirrorMeta.File: SwiftProtobuf.Message, SwiftProtobuf._
 
 nonisolated extension Pb_MirrorMeta.Package: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = Pb_MirrorMeta.protoMessageName + ".Package"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{3}well_known_path\0\u{2}f\u{f}image\0\u{1}metadata\0\u{2}\u{13}compressed\0\u{1}blocks\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{3}well_known_path\0\u{2}f\u{f}image\0\u{1}metadata\0\u{4}\u{9}tree_root\0\u{3}image_time\0\u{1}tree\0\u{2}\u{8}compressed\0\u{1}blocks\0\u{2}\u{9}summary\0")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -224,8 +264,12 @@ nonisolated extension Pb_MirrorMeta.Package: SwiftProtobuf.Message, SwiftProtobu
       case 2: try { try decoder.decodeRepeatedStringField(value: &self.wellKnownPath) }()
       case 1000: try { try decoder.decodeSingularMessageField(value: &self._image) }()
       case 1001: try { try decoder.decodeSingularMessageField(value: &self._metadata) }()
+      case 1010: try { try decoder.decodeSingularBytesField(value: &self._treeRoot) }()
+      case 1011: try { try decoder.decodeSingularUInt32Field(value: &self._imageTime) }()
+      case 1012: try { try decoder.decodeSingularMessageField(value: &self._tree) }()
       case 1020: try { try decoder.decodeSingularMessageField(value: &self._compressed) }()
       case 1021: try { try decoder.decodeSingularMessageField(value: &self._blocks) }()
+      case 1030: try { try decoder.decodeSingularStringField(value: &self._summary) }()
       default: break
       }
     }
@@ -248,11 +292,23 @@ nonisolated extension Pb_MirrorMeta.Package: SwiftProtobuf.Message, SwiftProtobu
     try { if let v = self._metadata {
       try visitor.visitSingularMessageField(value: v, fieldNumber: 1001)
     } }()
+    try { if let v = self._treeRoot {
+      try visitor.visitSingularBytesField(value: v, fieldNumber: 1010)
+    } }()
+    try { if let v = self._imageTime {
+      try visitor.visitSingularUInt32Field(value: v, fieldNumber: 1011)
+    } }()
+    try { if let v = self._tree {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 1012)
+    } }()
     try { if let v = self._compressed {
       try visitor.visitSingularMessageField(value: v, fieldNumber: 1020)
     } }()
     try { if let v = self._blocks {
       try visitor.visitSingularMessageField(value: v, fieldNumber: 1021)
+    } }()
+    try { if let v = self._summary {
+      try visitor.visitSingularStringField(value: v, fieldNumber: 1030)
     } }()
     try unknownFields.traverse(visitor: &visitor)
   }
@@ -262,8 +318,12 @@ nonisolated extension Pb_MirrorMeta.Package: SwiftProtobuf.Message, SwiftProtobu
     if lhs.wellKnownPath != rhs.wellKnownPath {return false}
     if lhs._image != rhs._image {return false}
     if lhs._metadata != rhs._metadata {return false}
+    if lhs._treeRoot != rhs._treeRoot {return false}
+    if lhs._imageTime != rhs._imageTime {return false}
+    if lhs._tree != rhs._tree {return false}
     if lhs._compressed != rhs._compressed {return false}
     if lhs._blocks != rhs._blocks {return false}
+    if lhs._summary != rhs._summary {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -18,6 +18,7 @@
 #include <sys/time.h>
 #include <sys/un.h>
 #include <sys/wait.h>
+#include <syslog.h>
 #include <unistd.h>
 
 #define PATIENCE_MILLISECONDS 5000
@@ -299,4 +300,9 @@ void csupervisor_stay_resident(void) {
   // The program itself is the first object.
   int is_library = 0;
   dl_iterate_phdr(stay_resident, &is_library);
+}
+
+void csupervisor_log(const char *line) {
+  openlog("distri-fuse", LOG_PID, LOG_DAEMON);
+  syslog(LOG_WARNING, "%s", line);
 }

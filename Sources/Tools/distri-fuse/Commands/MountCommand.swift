@@ -11,13 +11,19 @@ import ToolSupport
 struct MountCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "mount",
-    abstract: "Mount the view of a store.",
+    abstract: "Mount the view of a store, or of a repository.",
     discussion: """
       Returns when the view answers, and goes on in the background until it is unmounted or gets SIGTERM. A server that dies is replaced, and
       who uses the view only waits. SIGUSR1 makes it look at the store now. A dead view of ours on the same directory is cleared away first.
 
         distri-fuse mount /roimg /ro
         distri-fuse mount --section debug /roimg /ro-dbg
+
+      With --remote, all packages of a repository are there without being installed. What is read is fetched in blocks of 64 KiB,
+      each proven by the signed index, and kept for the next time.
+
+        distri-fuse mount --remote https://repo.example.org/distri /ro
+        distri-fuse mount --remote https://repo.example.org/distri --section debug /ro-dbg
 
       After an upgrade of this program, without unmounting:
 
@@ -31,6 +37,8 @@ struct MountCommand: ParsableCommand {
   var mountPoint: String?
 
   @OptionGroup var selection: PackageSelection
+
+  @OptionGroup var repository: RemoteOptions
 
   @Option(help: ArgumentHelp("The part of the store: pkg, debug or src.", valueName: "section"))
   var section: LocalStore.Section = .packages
@@ -58,8 +66,8 @@ struct MountCommand: ParsableCommand {
   @Flag(help: "Do not show the device nodes of packages.")
   var hideDevices = false
 
-  @Option(help: ArgumentHelp("How far the kernel reads ahead.", valueName: "KB"))
-  var readAhead = 1024
+  @Option(help: ArgumentHelp("How far the kernel reads ahead; by default 1024, of a repository 128.", valueName: "KB"))
+  var readAhead: Int?
 
   @Option(
     name: [.customLong("readiness"), .customLong("readiness-fd"), .customLong("ready-fd")],
@@ -67,13 +75,20 @@ struct MountCommand: ParsableCommand {
   var readiness: Int32?
 
   func validate() throws {
-    guard (0...(1 << 20)).contains(readAhead) else { throw ValidationError("--read-ahead is from 0 to 1048576") }
+    guard readAhead.map({ (0...(1 << 20)).contains($0) }) ?? true else {
+      throw ValidationError("--read-ahead is from 0 to 1048576")
+    }
     guard readiness.map({ $0 > 2 }) ?? true else { throw ValidationError("--readiness is a descriptor above 2") }
     if takeOver == nil {
       guard store != nil else { throw ValidationError("Missing expected argument '<store>'") }
-      guard mountPoint != nil else { throw ValidationError("Missing expected argument '<mount point>'") }
-    } else if store != nil || exchange != nil || selection.packages != nil {
+      guard mountPoint != nil || repository.remote != nil else {
+        throw ValidationError("Missing expected argument '<mount point>'")
+      }
+    } else if store != nil || exchange != nil || selection.packages != nil || repository.remote != nil {
       throw ValidationError("--take-over goes on with what is shown: give the mount point only")
+    }
+    guard repository.remote == nil || selection.packages == nil else {
+      throw ValidationError("--packages is for the packages of a store; a repository is shown whole")
     }
     do { _ = try Recipe.exchange(parsing: exchange) } catch { throw ValidationError("\(error)") }
   }
@@ -108,30 +123,36 @@ struct MountCommand: ParsableCommand {
   }
 
   private func start(_ recipe: Recipe?, isDetached: Bool, _ manager: ServiceManager) throws -> Supervisor {
-    guard let recipe, let mountPoint else {
+    // A repository needs no store: then there is only one argument.
+    guard let recipe, let place = mountPoint ?? store else {
       return try Supervisor.takingOver(
         FilePath(takeOver ?? ""), isDetached: isDetached, manager: manager)
     }
     let supervisor = try Supervisor(recipe: recipe, isDetached: isDetached, manager: manager)
-    try supervisor.start(at: FilePath(mountPoint), options: options(of: recipe))
+    try supervisor.start(at: FilePath(place), options: options(of: recipe))
     return supervisor
   }
 
   /// Packages are resolved once: every server shows the same.
   private func makeRecipe() throws -> Recipe {
-    let path = Mount.canonical(FilePath(store ?? ""))
-    let local = try LocalStore(path: path, section: section)
-    return Recipe(
-      store: path, section: section, packages: try selection.resolve(in: local), exchange: try Recipe.exchange(parsing: exchange),
-      showsDevices: !hideDevices)
+    var recipe = Recipe(
+      store: nil, section: section, exchange: try Recipe.exchange(parsing: exchange), showsDevices: !hideDevices,
+      remote: try repository.recipe())
+    if mountPoint != nil, let store {
+      let path = Mount.canonical(FilePath(store))
+      recipe.store = path
+      recipe.packages = try selection.resolve(in: try LocalStore(path: path, section: section))
+    }
+    return recipe
   }
 
   private func options(of recipe: Recipe) -> MountOptions {
     var options = MountOptions()
     options.allowsOtherUsers = allowOther ?? (geteuid() == 0)
     options.honorsPrivileges = privileged
-    options.readAheadKilobytes = readAhead
-    options.source = recipe.store.string
+    // The kernel reads around what it needs: that is fetched, too.
+    options.readAheadKilobytes = readAhead ?? (recipe.remote == nil ? 1024 : 128)
+    options.source = recipe.source
     return options
   }
 }

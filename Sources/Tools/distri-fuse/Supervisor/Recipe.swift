@@ -2,13 +2,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import DistriFS
+import DistriRepo
 import DistriStore
 import SystemPackage
 
 /// What is shown by a mount: enough for every server to come, also of a newer program, to make the same view.
 struct Recipe: Sendable {
-  /// Absolute.
-  var store: FilePath
+  /// Absolute; nil when only a repository is shown.
+  var store: FilePath?
   var section = LocalStore.Section.packages
   /// Nil for all.
   var packages: [PackageID]?
@@ -16,12 +17,33 @@ struct Recipe: Sendable {
   var exchange: [String]?
   /// Whether device nodes of packages are there.
   var showsDevices = true
+  /// Shows the packages of a repository that the store has not.
+  var remote: RemoteRecipe?
+
+  /// What is mounted, for the table of mounts.
+  var source: String { store?.string ?? remote?.root.withoutCredentials ?? "distri" }
 
   /// The view, with the files that the process before has left to the keeper.
-  func makeView(keeper: any DescriptorKeeper) throws -> PackageFileSystem {
-    let local = try LocalStore(path: store, section: section)
-    return try PackageFileSystem(
-      store: local, only: packages, sources: Self.sources(named: exchange), showsDevices: showsDevices, keeper: keeper)
+  ///
+  /// - Parameter report: is told what is wrong with packages of a repository when it is met.
+  func makeView(keeper: any DescriptorKeeper, report: @escaping @Sendable (String) -> Void) throws -> ServedView {
+    let repository = try remote?.open(section, keeper, report: report)
+    if let repository, case let unproven = repository.unprovenPackages, let first = unproven.first {
+      report("\(first) and \(unproven.count - 1) others are not shown: nothing in the index proves a part of them")
+    }
+    let local = try LocalStore(path: try store ?? viewDirectory(), section: section)
+    let view = try PackageFileSystem(
+      store: local, only: packages, sources: Self.sources(named: exchange), showsDevices: showsDevices, keeper: keeper,
+      remote: repository, report: { report("\($0)") })
+    return ServedView(fileSystem: view, recipe: self, repository: repository, keeper: keeper, report: report)
+  }
+
+  /// A store without packages, in which the view of a repository is kept.
+  private func viewDirectory() throws -> FilePath {
+    guard let remote else { throw Errno.badMessage }
+    let path = remote.cache.appending("views").appending(remote.root.trustName)
+    try Files.makeDirectories(try LocalStore(path: path, section: section).path)
+    return path
   }
 
   private static func sources(named names: [String]?) -> [ExchangeSource]? {
@@ -44,7 +66,8 @@ struct Recipe: Sendable {
 
   /// Fields that end with NUL; what a program does not know, it skips.
   var bytes: [UInt8] {
-    var fields = ["store=\(store)", "section=\(section.rawValue)"]
+    var fields = ["section=\(section.rawValue)"] + (remote?.fields ?? [])
+    if let store { fields.append("store=\(store)") }
     if let packages { fields.append("packages=" + packages.map(\.description).joined(separator: ",")) }
     if !showsDevices { fields.append("devices=hidden") }
     if let exchange { fields.append("exchange=" + exchange.joined(separator: ",")) }
@@ -52,14 +75,15 @@ struct Recipe: Sendable {
   }
 
   init(
-    store: FilePath, section: LocalStore.Section = .packages, packages: [PackageID]? = nil, exchange: [String]? = nil,
-    showsDevices: Bool = true
+    store: FilePath?, section: LocalStore.Section = .packages, packages: [PackageID]? = nil, exchange: [String]? = nil,
+    showsDevices: Bool = true, remote: RemoteRecipe? = nil
   ) {
     self.store = store
     self.section = section
     self.packages = packages
     self.exchange = exchange
     self.showsDevices = showsDevices
+    self.remote = remote
   }
 
   /// - Throws: `EBADMSG` for what is no recipe.
@@ -69,14 +93,15 @@ struct Recipe: Sendable {
       let parts = String(decoding: field, as: UTF8.self).split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
       if parts.count == 2 { fields[String(parts[0])] = String(parts[1]) }
     }
-    guard let store = fields["store"], let section = fields["section"].flatMap(LocalStore.Section.init(rawValue:)) else {
+    let (store, remote) = (fields["store"], try RemoteRecipe(fields))
+    guard store != nil || remote != nil, let section = fields["section"].flatMap(LocalStore.Section.init(rawValue:)) else {
       throw Errno.badMessage
     }
     self.init(
-      store: FilePath(store), section: section,
+      store: store.map { FilePath($0) }, section: section,
       packages: try fields["packages"].map { try $0.split(separator: ",").map { try PackageID(parsing: String($0)) } },
       exchange: fields["exchange"].map { $0.split(separator: ",").map(String.init) },
-      showsDevices: fields["devices"] != "hidden")
+      showsDevices: fields["devices"] != "hidden", remote: remote)
   }
 }
 

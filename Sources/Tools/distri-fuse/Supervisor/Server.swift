@@ -24,21 +24,26 @@ struct Server: Sendable {
     try FaultGuard.install()
     ProcessCalls.raiseDescriptorLimit()
     let signals = try SignalQueue()
-    let view = try recipe.makeView(keeper: ServerKeeper(inherited: inherited, channel: channel))
+    let keeper = ServerKeeper(inherited: inherited, channel: channel)
+    let log = ServerLog()
+    let view = try recipe.makeView(keeper: keeper) { log.write($0) }
     try channel.send(Message(.prepared))
     channel.waitForInput()
     // The supervisor has given up, and said why.
     guard let go = try channel.receive(waiting: true), go.kind == .go else { exit(ServerFailure.abandoned) }
     let (connection, isTakingOver) = try Self.connection(of: go)
     if isDetached { ProcessCalls.leaveDirectory() }
-    try ProcessCalls.detachThread { [self] in serve(view, connection, isTakingOver) }
+    try ProcessCalls.detachThread { [self] in serve(view, connection, isTakingOver, log) }
     watch(signals, view, connection)
   }
 
-  private func serve(_ view: PackageFileSystem, _ connection: Connection, _ isTakingOver: Bool) {
+  private func serve(_ view: ServedView, _ connection: Connection, _ isTakingOver: Bool, _ log: ServerLog) {
     do {
-      try DistriFS.serve(view, on: connection, takingOver: isTakingOver, record: record) {
-        if isDetached { ProcessCalls.detach([.standardError]) }
+      try DistriFS.serve(view.fileSystem, on: connection, takingOver: isTakingOver, record: record) {
+        if isDetached {
+          log.leaveStandardError()
+          ProcessCalls.detach([.standardError])
+        }
         try? channel.send(Message(.serving))
         // In the background: nobody waits for that.
         try? ProcessCalls.detachThread { ProcessCalls.stayResident() }
@@ -50,7 +55,7 @@ struct Server: Sendable {
   }
 
   /// Signals and the supervisor's wishes, on the first thread.
-  private func watch(_ signals: SignalQueue, _ view: PackageFileSystem, _ connection: Connection) -> Never {
+  private func watch(_ signals: SignalQueue, _ view: ServedView, _ connection: Connection) -> Never {
     var hasSupervisor = true
     let supervisor = getppid()
     while true {
@@ -64,7 +69,7 @@ struct Server: Sendable {
           let message = try channel.receive(waiting: false)
           if message == nil { hasSupervisor = false }
           if message?.kind == .rescan {
-            Self.rescan(view)
+            view.rescan()
             try channel.send(Message(.rescanned))
           }
         } catch .resourceTemporarilyUnavailable {
@@ -74,7 +79,7 @@ struct Server: Sendable {
       }
       while let signal = signals.next() {
         switch signal {
-        case SIGUSR1: Self.rescan(view)
+        case SIGUSR1: view.rescan()
         case SIGCHLD: break
         case _ where hasSupervisor: kill(supervisor, SIGTERM)
         default:
@@ -84,8 +89,6 @@ struct Server: Sendable {
       }
     }
   }
-
-  private static func rescan(_ view: PackageFileSystem) { try? view.refresh(at: Int64(time(nil))) }
 
   // MARK: The message that starts it
 

@@ -143,7 +143,9 @@ enum System {
     _ = cinit_detach(root == "/" ? "/ro" : root + "/ro")
     kill(-1, SIGKILL)
     while waitpid(-1, nil, 0) > 0 || errno == EINTR {}
-    if cinit_make_read_only(root) != 0 { Console.say("\(CallFailure("make \(root) read-only")); it will be repaired at the next start") }
+    if cinit_make_read_only(root) != 0 {
+      Console.say("\(CallFailure("make \(root) read-only")); it will be repaired at the next start")
+    }
     sync()
     // A kernel that was not loaded cannot be started.
     if cinit_end(ending.rawValue) != 0 { _ = cinit_end(System.Ending.reboot.rawValue) }

@@ -26,6 +26,16 @@ func writeSeeds(of target: String, to folder: String) throws {
   case "blocks":
     try write(Array("distriBL".utf8) + [0, 0x30, 0, 0, 0, 0, 0, 0] + Array(repeating: 7, count: 24), folder + "/three")
     try write(Array("distriBL".utf8) + [1, 0, 0, 0, 0, 0, 0, 0], folder + "/none")
+  case "frames":
+    // Of 256 bytes, in one frame: 25 bytes of table, so that 27 bytes are as long as a frame of two and its table.
+    let table: [UInt8] = [0x5e, 0x2a, 0x4d, 0x18, 17, 0, 0, 0, 2, 0, 0, 0, 0, 1, 0, 0, 1, 0, 0, 0, 0, 0xb1, 0xea, 0x92, 0x8f]
+    try write([0, 1] + table, folder + "/one")
+  case "tree":
+    for count in [1, 65_536, 200_000] {
+      var builder = BlockTree.Builder()
+      builder.update(Array(repeating: 7, count: count))
+      try write(builder.finish().serialized, folder + "/\(count)")
+    }
   case "generation":
     var selection = Generation.Selection()
     selection.wants = [try PackageQuery(parsing: "nano")]

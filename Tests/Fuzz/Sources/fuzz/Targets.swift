@@ -37,6 +37,20 @@ let targets: [String: Target] = [
     }
     return 0
   },
+  "frames": { data, size in
+    // The first two bytes say of how large a file; its compressed size is what the frames say.
+    let bytes = bytes(data, size)
+    let byteCount = bytes.prefix(2).reduce(UInt64(0)) { $0 << 8 | UInt64($1) } << 8
+    for compressed in [UInt64(bytes.count), byteCount] {
+      if let frames = try? CompressedFrames(
+        table: Array(bytes.dropFirst(2)), of: byteCount, compressedByteCount: compressed, subject: "fuzz")
+      {
+        precondition(zip(frames.places, frames.places.dropFirst()).allSatisfy { $0.upperBound == $1.lowerBound })
+        precondition(frames.places.last?.upperBound ?? 0 < compressed)
+      }
+    }
+    return 0
+  },
   "generation": { data, size in
     let bytes = bytes(data, size)
     if let generation = try? Generation(text: bytes, subject: "fuzz") {
@@ -44,6 +58,10 @@ let targets: [String: Target] = [
       precondition(Array(generation.text.utf8) == bytes && generation.number > 0)
       _ = try? generation.selection.resolved { _ throws(StoreError) in PackageMetadata() }
     }
+    return 0
+  },
+  "tree": { data, size in
+    readTree(bytes(data, size))
     return 0
   },
   "definition": { data, size in

@@ -27,6 +27,9 @@ int csupervisor_next_signal(int descriptor);
 /// Gives the signals that mean a crash their default action, and unblocks what `csupervisor_signals` blocked if `unblock` is set.
 void csupervisor_reset_signals(int unblock);
 
+/// Writes a line to the system's log, as a warning of a daemon.
+void csupervisor_log(const char *line);
+
 /// A pair of connected sockets that keep messages apart, with room for many messages. Close-on-exec.
 int csupervisor_pair(int sockets[2]);
 

@@ -83,6 +83,9 @@ enum ProcessCalls {
     if null.rawValue > 2 { try? null.close() }
   }
 
+  /// Writes a line to the system's log.
+  static func log(_ line: String) { csupervisor_log(line) }
+
   /// Keeps this program in memory.
   static func stayResident() { csupervisor_stay_resident() }
 

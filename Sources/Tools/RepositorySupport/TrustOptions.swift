@@ -8,22 +8,28 @@ import SystemPackage
 import ToolSupport
 
 /// Where a machine keeps what it trusts of repositories.
-struct TrustOptions: ParsableArguments {
+public struct TrustOptions: ParsableArguments {
+  /// The directory of what is trusted of repositories; nil for the default.
   @Option(
     name: .customLong("trust"),
     help: ArgumentHelp(
       "The directory of what this machine trusts of repositories; by default DISTRITRUST or /var/lib/distri/trust.",
       valueName: "dir"))
-  var directory: String?
+  public var directory: String?
+
+  /// Makes the options with their defaults.
+  public init() {}
+
+  /// The directory when none is given.
+  public static var defaultDirectory: String { ProcessInfo.processInfo.environment["DISTRITRUST"] ?? "/var/lib/distri/trust" }
 
   /// The place for one repository: its address, as a file's name.
-  func store(of root: String) -> TrustStore {
-    let base = directory ?? ProcessInfo.processInfo.environment["DISTRITRUST"] ?? "/var/lib/distri/trust"
-    return TrustStore(path: FilePath(base).appending(Self.name(of: root)))
+  public func store(of root: String) -> TrustStore {
+    TrustStore(path: FilePath(directory ?? Self.defaultDirectory).appending(Self.name(of: root)))
   }
 
   /// Brings a repository's metadata up to date, from one of its mirrors; nil when no root of it is trusted.
-  func refresh(_ root: String, at mirror: String, through transport: any Transport) async throws -> TrustedRepository? {
+  public func refresh(_ root: String, at mirror: String, through transport: any Transport) async throws -> TrustedRepository? {
     let store = store(of: root)
     guard try store.isInitialized else { return nil }
     var options = TUFClient.Options()
