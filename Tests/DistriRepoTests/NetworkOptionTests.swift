@@ -114,6 +114,9 @@ import Testing
     #expect(again.errors.contains("offline: \(server.root) is left out"))
     let selected = try await ToolProcess.run("distri-fetch", ["list", "--installed"] + place)
     #expect(selected.output.split(separator: "\n").count == 2)
+    let alone = try await ToolProcess.run(
+      "distri-fetch", ["install", "nano", "--offline"] + place, environment: ["DISTRICFG": "\(scene.machine)/none"])
+    #expect(alone.status == 0 && alone.errors.contains("nothing to do"), "\(alone.errors)")
     let missing = try await fetch(["install", "vim", "--offline"] + place, from: [server.root])
     #expect(missing.status == 66)
     #expect(missing.errors.contains("no package «vim» in \(scene.machine)/roimg"), "\(missing.errors)")

@@ -185,6 +185,7 @@ class Soak:
                 self.tool("distri-fetch", "install", "fetched", "--insecure-unsigned", "--root", os.path.join(self.folder, "root"), "--repo", self.repository)
                 self.there.add(package)
                 self.await_change("installation of", time.monotonic(), package)
+                self.forget_generations()
         elif choice < 0.18:
             self.run_program()
         else:
@@ -193,6 +194,15 @@ class Soak:
                 self.await_change("rm of", self.remove(package), package)
             else:
                 self.await_change("mv of", self.add(package), package)
+
+    def forget_generations(self):
+        """The installation has selected what was there; without generations, the view shows whatever comes."""
+        start = time.monotonic()
+        os.rename(os.path.join(self.store, ".generations"), os.path.join(self.folder, "generations"))
+        shutil.rmtree(os.path.join(self.folder, "generations"))
+        for package in sorted(self.there):
+            if package.startswith("come"):
+                self.await_change("unselected", start, package)
 
     def run_program(self):
         """A program of a package goes on when the package has gone, and reads itself to the end."""

@@ -28,11 +28,13 @@ struct AddressOptions: ParsableArguments {
   }
 
   /// The repositories given, or those that the machine is configured for.
-  func entries() throws -> [RepositoryConfiguration.Entry] {
+  ///
+  /// - Parameter mayBeNone: whether there is something to do without any.
+  func entries(mayBeNone: Bool = false) throws -> [RepositoryConfiguration.Entry] {
     guard repo.isEmpty else { return repo.map { .init(root: $0, mirrors: mirror) } }
     let directory = ProcessInfo.processInfo.environment["DISTRICFG"] ?? "/etc/distri"
     let entries = try RepositoryConfiguration(directory: FilePath(directory)).entries
-    guard !entries.isEmpty else {
+    guard mayBeNone || !entries.isEmpty else {
       throw ValidationError("no repository: give --repo, or name one in \(directory)/repos.d/<name>.repo")
     }
     return entries
@@ -79,7 +81,7 @@ struct RepositoryOptions: ParsableArguments {
   func open(
     _ wrap: (any Transport) -> any Transport = { $0 }, onReused: @escaping @Sendable (UInt64) -> Void = { _ in }
   ) async throws -> [Repository] {
-    let entries = try addresses.entries()
+    let entries = try addresses.entries(mayBeNone: transfer.offline)
     let transport = wrap(try transfer.transport(forMirrors: entries.contains { !$0.mirrors.isEmpty }))
     var repositories: [Repository] = []
     for entry in entries where transfer.mayAsk(entry.root) {
