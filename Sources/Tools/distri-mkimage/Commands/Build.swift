@@ -50,7 +50,11 @@ struct Build: ParsableCommand {
     let directory = file?.removingLastComponent() ?? FilePath()
     let chosen = try closure(of: try description.packageNames(in: directory), in: store)
     let tools = try description.hasTools ? ["distri-fetch", "distri-fuse"].map { try InitramfsOptions.sibling($0) } : []
-    let root = try RootContents(packages: chosen, description: description, directory: directory, tools: tools).plan(from: store)
+    let planned = RootContents(packages: chosen, description: description, directory: directory, tools: tools)
+    if let container = try Self.containerFormat(of: description) {
+      return try writeContainer(container, planned, from: store, progress)
+    }
+    let root = try planned.plan(from: store)
     let uuid = root.identifier(salt: "\(description.label) \(time) \(description.byteCount ?? 0)")
     let disk = Ext4Image(contents: root, uuid: uuid, label: description.label, time: time)
     switch description.layout {
@@ -66,7 +70,7 @@ struct Build: ParsableCommand {
     case .gpt:
       try OutputFile(path: FilePath(output)).replace { output, work in
         let format = description.formats.first ?? .raw
-        if format == .tar { return try TarArchive(contents: root, time: time).write(to: output) }
+        if format == .tar { return try TarArchive.write(to: output) { try $0.append(root, time: time) } }
         try writeDisk(disk, description, from: store, to: [(format, output)], work: work) { progress.advance(detail: $0) }
       }
     }
