@@ -62,11 +62,13 @@ struct TarArchive: ~Copyable {
 
   /// Appends a package's files below a directory, as they are in its image. There are no sockets in a tar: they are left out.
   ///
-  /// - Throws: `StoreError.damagedImage`; ``MkimageError/unusableFile(_:reason:)``.
-  func append(_ image: PackageImage, at place: TreePath) throws {
+  /// - Parameter check: is told of each entry, and throws for one that may not be there.
+  /// - Throws: `StoreError.damagedImage`; ``MkimageError/unusableFile(_:reason:)``; what `check` throws.
+  func append(_ image: PackageImage, at place: TreePath, check: (TreePath) throws -> Void) throws {
     var tree = ImageTree(image)
     while var entry = try tree.next() {
       entry.path = TreePath(components: place.components + entry.path.components)
+      try check(entry.path)
       if entry.kind == .socket { continue }
       if case .hardLink(let first) = entry.kind {
         entry.kind = .hardLink(to: TreePath(components: place.components + first.components))
