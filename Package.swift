@@ -110,7 +110,7 @@ let package = Package(
       path: "Sources/Tools/distri-fetch", swiftSettings: tool),
     .executableTarget(
       name: "distri-mkimage",
-      dependencies: ["DistriStore", "DistriBuild", "CLinux", "ToolSupport", arguments, system, logging, crypto],
+      dependencies: ["DistriStore", "DistriFS", "DistriBuild", "CLinux", "ToolSupport", arguments, system, logging, crypto],
       path: "Sources/Tools/distri-mkimage", swiftSettings: tool),
     .executableTarget(
       name: "distri-init", dependencies: ["CInit"], path: "Sources/Tools/distri-init", exclude: ["CInit"],

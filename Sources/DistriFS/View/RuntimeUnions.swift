@@ -20,6 +20,8 @@ struct RuntimeUnions: Sendable {
     var name: EntryName
     var hash: UInt64
     var inode: NodeID
+    /// Below the view's root.
+    var path: [UInt8]
     var target: [UInt8]
     var modificationTime: Int64
   }
@@ -69,6 +71,7 @@ struct RuntimeUnions: Sendable {
     else { return }
     let union = NodeCodec.file(package: base.number, node: number)
     var names = Set((links[union] ?? []).map(\.name))
+    let inside = [UInt8(ascii: "/")] + path.bytes + [UInt8(ascii: "/")]
     let way = Array(repeatElement("../", count: path.components.count + 1).joined().utf8)
     for number in source.entries {
       let entry = plugins.entry(number)
@@ -78,7 +81,7 @@ struct RuntimeUnions: Sendable {
       else { continue }
       let link = Link(
         name: name, hash: nameHash(name.bytes), inode: NodeCodec.link(package: package.number, claim: Self.claimFlag | number),
-        target: way + package.name.array + [UInt8(ascii: "/")] + path.bytes + [UInt8(ascii: "/")] + name.bytes,
+        path: base.name.array + inside + name.bytes, target: way + package.name.array + inside + name.bytes,
         modificationTime: package.modificationTime)
       links[union, default: []].append(link)
       byNumber[link.inode] = link
@@ -87,6 +90,9 @@ struct RuntimeUnions: Sendable {
 
   /// The link of a number.
   func link(_ inode: NodeID) -> Link? { byNumber[inode] }
+
+  /// All links, in no particular order: where they are, and where they lead.
+  var shown: [(path: [UInt8], target: [UInt8])] { byNumber.values.map { ($0.path, $0.target) } }
 
   /// The names that are different in another state.
   func changes(to other: RuntimeUnions) -> [FileSystemChange] {

@@ -208,7 +208,7 @@ import Testing
   @Test func `every format holds the same sectors, and most the same bytes each time`() async throws {
     let images = try await ImageStore.make()
     let disks = ["one", "two"].map { images.folder.path.appending($0) }
-    let formats = ImageFormat.allCases.filter { ![.gce, .tar].contains($0) }
+    let formats = ImageFormat.allCases.filter { ![.gce, .tar].contains($0) && !$0.isContainer }
     for disk in disks {
       let built = try await images.build(["--package", "base"] + formats.flatMap { ["--format", $0.rawValue] }, to: disk)
       try #require(built.status == 0, "\(built.errors)")

@@ -66,6 +66,32 @@ struct ImageStore: ~Copyable {
     try Data(metadata.utf8).write(to: URL(filePath: store.appending("\(name).meta.textproto").string))
   }
 
+  /// Adds packages that run: this machine's bash and some coreutils, with their libraries.
+  func addPrograms() async throws {
+    let script = """
+      set -e; mkdir programs; cd programs; store=$1
+      mkdir -p libc/out/lib/x86_64-linux-gnu libc/out/lib64
+      for program in bash:bash coreutils:cat coreutils:ls coreutils:stat; do
+        package=${program%:*}; program=${program#*:}; mkdir -p $package/bin $package/out/bin
+        cp -L "$(command -v $program)" $package/out/bin; ln -s ../out/bin/$program $package/bin/$program
+      done
+      ln -s ../out/bin/bash bash/bin/sh
+      for library in $(ldd */out/bin/* | grep -o '/[^ ]*[.]so[^ :]*' | sort -u); do
+        case $library in
+          */ld-linux*) cp -L $library libc/out/lib64 ;;
+          *) cp -L $library libc/out/lib/x86_64-linux-gnu ;;
+        esac
+      done
+      for package in bash coreutils libc; do
+        mksquashfs $package "$store/$package-amd64-1-1.squashfs" -all-root -quiet -no-progress -noI -noD -noF -noX -all-time 1600000000
+        [ $package = libc ] || needs='runtime_dep: "libc-amd64-1-1"'
+        echo "${needs:-}" > "$store/$package-amd64-1-1.meta.textproto"; needs=
+      done
+      """
+    let made = try await ToolProcess.run("sh", ["-c", script, "sh", store.string], in: folder.path)
+    try #require(made.status == 0, "\(made.errors)")
+  }
+
   /// Runs `distri-mkimage build` into ``output``.
   func build(
     _ arguments: [String] = [], to output: FilePath? = nil, wrapper: [String] = [], environment: [String: String] = [:]

@@ -11,17 +11,20 @@ import ToolSupport
 /// `distri-mkimage build`.
 struct Build: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Make a disk image, a kernel and an initramfs of packages.",
+    abstract: "Make a disk image, a kernel and an initramfs of packages, or a container.",
     discussion: """
       Needs no root. The same packages give the same bytes; SOURCE_DATE_EPOCH sets the time of all files. Flags win over what the
       description says; where there may be several of something, they add to it.
 
-      Examples: an image as a file describes it, with a key to log in; an image that shows the version of nano and turns itself off:
+      Examples: an image as a file describes it, with a key to log in; an image that shows the version of nano and turns itself off; a
+      container that does:
 
         distri-mkimage build --store demo/store server/image.textproto \\
           --authorized-keys ~/.ssh/id_ed25519.pub -o demo/server
         distri-mkimage build --store demo/store --package bash --package nano \\
           --run 'nano --version' -o demo/image
+        distri-mkimage build --store demo/store --package bash --package nano \\
+          --run 'nano --version' --format docker -o nano.tar
       """)
 
   @Argument(help: ArgumentHelp("An image description. Default: nothing but what the flags say.", valueName: "description"))
@@ -31,7 +34,10 @@ struct Build: ParsableCommand {
   @OptionGroup var changes: DescriptionOptions
   @OptionGroup var programs: InitramfsOptions
 
-  @Option(name: .shortAndLong, help: ArgumentHelp("The directory, or with --layout gpt the file, to make.", valueName: "path"))
+  @Option(
+    name: .shortAndLong,
+    help: ArgumentHelp(
+      "The directory, or with --layout gpt the file, to make; --format oci and lxd make directories.", valueName: "path"))
   var output: String
 
   func validate() throws {
@@ -50,7 +56,11 @@ struct Build: ParsableCommand {
     let directory = file?.removingLastComponent() ?? FilePath()
     let chosen = try closure(of: try description.packageNames(in: directory), in: store)
     let tools = try description.hasTools ? ["distri-fetch", "distri-fuse"].map { try InitramfsOptions.sibling($0) } : []
-    let root = try RootContents(packages: chosen, description: description, directory: directory, tools: tools).plan(from: store)
+    let planned = RootContents(packages: chosen, description: description, directory: directory, tools: tools)
+    if let container = try Self.containerFormat(of: description) {
+      return try writeContainer(container, planned, from: store, progress)
+    }
+    let root = try planned.plan(from: store)
     let uuid = root.identifier(salt: "\(description.label) \(time) \(description.byteCount ?? 0)")
     let disk = Ext4Image(contents: root, uuid: uuid, label: description.label, time: time)
     switch description.layout {
@@ -66,7 +76,7 @@ struct Build: ParsableCommand {
     case .gpt:
       try OutputFile(path: FilePath(output)).replace { output, work in
         let format = description.formats.first ?? .raw
-        if format == .tar { return try TarArchive(contents: root, time: time).write(to: output) }
+        if format == .tar { return try TarArchive.write(to: output) { try $0.append(root, time: time) } }
         try writeDisk(disk, description, from: store, to: [(format, output)], work: work) { progress.advance(detail: $0) }
       }
     }

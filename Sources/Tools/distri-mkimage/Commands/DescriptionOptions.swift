@@ -56,7 +56,7 @@ struct DescriptionOptions: ParsableArguments {
   @Option(
     name: .customLong("format"),
     help: ArgumentHelp(
-      "What a disk is written as, see list-formats; with several, a directory of files. Implies --layout gpt. Default: raw.",
+      "What a disk is written as, or which kind of container is made, see list-formats; with several, a directory of files. Implies --layout gpt. Default: raw.",
       valueName: "name"))
   var formats: [ImageFormat] = []
 

@@ -6,7 +6,7 @@ import ArgumentParser
 /// `distri-mkimage list-formats`.
 struct ListFormats: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "List what build can write disks as.",
+    abstract: "List what build can write: disks and containers.",
     discussion: """
       A line a format: its name, whether the same packages give the same bytes («same» or «differs»), and who reads it.
 

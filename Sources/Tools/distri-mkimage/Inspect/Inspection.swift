@@ -61,21 +61,10 @@ struct Inspection: Encodable, Equatable {
     }
     self.format = format.rawValue
     partitions = found ?? []
-    digest = try Self.digest(of: file)
+    digest = try file.digest()
     entries = try isDirectory ? Self.entry(of: path) : Self.entries(of: partitions, on: disk, work: work)
     let root = partitions.first { $0.type == PartitionTable.Kind.root.type }
     packages = try root == nil && !isDirectory ? [] : Self.packages(on: disk, offset: root?.offset ?? 0, work: work)
-  }
-
-  private static func digest(of file: FileDescriptor) throws -> String {
-    var hash = SHA256()
-    var buffer = [UInt8](repeating: 0, count: 1 << 20)
-    _ = try file.seek(offset: 0, from: .start)
-    while true {
-      let count = try buffer.withUnsafeMutableBytes { try file.read(into: $0) }
-      guard count > 0 else { return Array(hash.finalize()).hexadecimal }
-      buffer.withUnsafeBytes { hash.update(bufferPointer: UnsafeRawBufferPointer(rebasing: $0[..<count])) }
-    }
   }
 
   private static func entry(of directory: FilePath) throws -> [Entry] {

@@ -15,6 +15,8 @@ enum ImageFormat: String, CaseIterable, Equatable {
   case vhdx, vdi, vmdk, gce
   /// No disk: the root file system's files.
   case tar
+  /// No disks either: containers.
+  case oci, docker, lxd
 
   /// One line for people.
   var summary: String {
@@ -28,6 +30,9 @@ enum ImageFormat: String, CaseIterable, Equatable {
     case .vdi: "VirtualBox"
     case .vmdk: "VMware: compressed (streamOptimized)"
     case .tar: "containers and chroots: the files of the root, without kernel and boot loaders"
+    case .oci: "Podman, skopeo, umoci, registries: a directory in the OCI image layout, a layer a package"
+    case .docker: "docker load, podman load: the same layers in a tar"
+    case .lxd: "Incus, LXD: a directory with metadata.tar.gz and rootfs.tar.gz"
     case .gce: "Google Compute Engine: disk.raw of whole GiB in a tar.gz"
     }
   }
@@ -40,6 +45,9 @@ enum ImageFormat: String, CaseIterable, Equatable {
     default: rawValue
     }
   }
+
+  /// Whether it is made without a disk and without a kernel, and of the packages' files instead of their images.
+  var isContainer: Bool { [.oci, .docker, .lxd].contains(self) }
 
   /// Whether the same packages give the same bytes. qemu puts random numbers into a VHDX that are protected by checksums of their own.
   var isReproducible: Bool { self != .vhdx }
@@ -57,7 +65,8 @@ enum ImageFormat: String, CaseIterable, Equatable {
   /// - Throws: ``MkimageError/missingTool(_:package:)``; ``MkimageError/toolFailed(_:status:words:)``.
   func convert(_ disk: FilePath, to output: FilePath, contents: Contents, identity: [UInt8], time: Int64, work: FilePath) throws {
     switch self {
-    case .tar: try TarArchive(contents: contents, time: time).write(to: output)
+    case .tar: try TarArchive.write(to: output) { try $0.append(contents, time: time) }
+    case .oci, .docker, .lxd: throw MkimageError.unusableFile(output.string, reason: "a container is not made of a disk")
     case .raw:
       guard rename(disk.string, output.string) == 0 else { throw Errno(rawValue: errno) }
     case .rawZstd:

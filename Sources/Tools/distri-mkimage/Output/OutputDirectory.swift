@@ -12,7 +12,8 @@ struct OutputDirectory {
   static let kernel = "vmlinuz"
   static let initramfs = "initramfs"
   static let commandLine = "cmdline"
-  private static let all = Set([disk, kernel, initramfs, commandLine] + ImageFormat.allCases.map { "disk.\($0.ending)" })
+  private static let all = Set(
+    [disk, kernel, initramfs, commandLine] + ImageFormat.allCases.map { "disk.\($0.ending)" } + OCILayout.names + LXDArchives.names)
 
   /// Where it appears.
   let path: FilePath
@@ -24,7 +25,9 @@ struct OutputDirectory {
   func replace<R>(_ body: (_ output: FilePath, _ work: FilePath) throws -> R) throws -> R {
     let files = FileManager.default
     let old = (try? files.contentsOfDirectory(atPath: path.string)) ?? []
-    guard let name = path.lastComponent, Self.all.isSuperset(of: old) else {
+    guard let name = path.lastComponent, Self.all.isSuperset(of: old),
+      !old.contains(OCILayout.blobs) || old.contains(OCILayout.marker)
+    else {
       throw MkimageError.unusableFile(
         path.string, reason: "it holds other files; give an empty directory, or one with an earlier image")
     }

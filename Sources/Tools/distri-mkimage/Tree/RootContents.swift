@@ -1,6 +1,7 @@
 // SPDX-FileCopyrightText: The distri authors
 // SPDX-License-Identifier: Apache-2.0
 
+import DistriFS
 import DistriStore
 import SystemPackage
 
@@ -13,6 +14,8 @@ struct RootContents {
   let directory: FilePath
   /// Our own programs that the machine shall have.
   var tools: [FilePath] = []
+  /// What a view of the packages shows besides their own files. Where it is given, it lies in `/ro`, and there is no store to make one of.
+  var view: [View.SharedEntry]?
 
   /// Names of the root that lead into the view.
   private static let links = [
@@ -29,7 +32,11 @@ struct RootContents {
     // What is there first stays: the description's own files, then what makes the machine, then the packages' defaults.
     try addDescribed(accounts, to: &contents)
     try addSkeleton(to: &contents)
-    try addStore(store.path, to: &contents)
+    if let view {
+      try addView(view, of: images, to: &contents)
+    } else {
+      try addStore(store.path, to: &contents)
+    }
     try addTools(to: &contents)
     try addConfiguration(accounts, to: &contents)
     try accounts.addHomes(to: &contents)
@@ -87,6 +94,31 @@ struct RootContents {
     for (query, versions) in Dictionary(grouping: packages, by: { "\($0.name)-\($0.architecture)" }) {
       guard let newest = versions.max(by: { $0.revision < $1.revision }) else { continue }
       try contents.addLink(TreePath(parsing: "roimg/\(query).meta.textproto"), to: "\(newest).meta.textproto")
+    }
+  }
+
+  private func addView(_ view: [View.SharedEntry], of images: [PackageImage], to contents: inout Contents) throws {
+    let place = try TreePath(parsing: "ro")
+    let byName = Dictionary(zip(packages.map(\.description), images), uniquingKeysWith: { first, _ in first })
+    for entry in view {
+      // A plug-in's link is in a package, whose directories stay as they are.
+      if let image = byName[entry.path.components.first.map { "\($0)" } ?? ""] {
+        for count in 1..<entry.path.components.count {
+          let directory = TreePath(components: Array(entry.path.components[..<count]))
+          guard let node = try image.node(at: TreePath(components: Array(directory.components.dropFirst()))) else { break }
+          let attributes = try image.attributes(of: node)
+          try contents.add(
+            TreePath(components: place.components + directory.components),
+            .init(
+              kind: .directory, permissions: attributes.permissions, userID: attributes.userID, groupID: attributes.groupID))
+        }
+      }
+      let path = TreePath(components: place.components + entry.path.components)
+      if let target = entry.target {
+        try contents.add(path, .init(kind: .symbolicLink(target: target), permissions: 0o777))
+      } else {
+        try contents.addDirectory(path)
+      }
     }
   }
 
