@@ -144,6 +144,42 @@ import Testing
     #expect(try FileManager.default.destinationOfSymbolicLink(atPath: link) == "../odd-amd64-1-1/out/share/file")
   }
 
+  @Test func `a container shows what a mount of its packages shows`() async throws {
+    let images = try await ImageStore.make()
+    let script = """
+      set -e; mkdir -p app/bin app/out/lib/plugins/sub other/bin other/out/share/deep plug/out/lib/plugins
+      echo a > app/bin/tool; echo o > other/bin/tool; echo x > other/out/share/deep/x; ln -s x other/out/share/deep/y; echo p > plug/out/lib/plugins/p
+      chmod 2711 app/out/lib/plugins; chown 7:8 app/out/lib/plugins; find app other plug -exec touch -h -d @1600000000 {} +
+      for package in app other plug; do mksquashfs $package store/$package-amd64-1-1.squashfs -quiet -no-progress; done
+      echo > store/app-amd64-1-1.meta.textproto; echo > store/other-amd64-1-1.meta.textproto
+      echo 'runtime_union { dir: "lib/plugins" pkg: "app-amd64-1-1" }' > store/plug-amd64-1-1.meta.textproto
+      """
+    let made = try await ToolProcess.run("sh", ["-c", script], in: images.folder.path)
+    try #require(made.status == 0, "\(made.errors)")
+    let packages = ["app", "other", "plug", "more", "base", "linux-image"]
+    let built = try await images.build(packages.flatMap { ["--package", $0] } + ["--format", "lxd"])
+    try #require(built.status == 0, "\(built.errors)")
+    // The view's own directories cannot be written to, and the times of its links are those of packages.
+    let compare = """
+      set -e; mkdir mount root; tar -xpzf image/rootfs.tar.gz --numeric-owner -C root
+      "$1"/distri-fuse mount store mount; trap '"$1"/distri-fuse unmount mount' EXIT
+      list() {
+        (cd $1; find . -mindepth 1 -type f -printf '%p %m %U %G %n %T@\\n' -o -printf '%p %y %m %U %G %l\\n') | sed 's/ d 555 / d 755 /' | LC_ALL=C sort
+      }
+      list mount > shown; list root/ro > held; diff shown held; grep '^./app.*plugins[ /]' shown
+      rsync -nic -r --no-links mount/ root/ro/ | grep '^>' || echo same
+      """
+    let compared = try await ToolProcess.run("sh", ["-c", compare, "sh", ToolProcess.binaries.string], in: images.folder.path)
+    #expect(
+      compared.output == """
+        ./app-amd64-1-1/out/lib/plugins d 2711 7 8\u{20}
+        ./app-amd64-1-1/out/lib/plugins/p l 777 0 0 ../../../../plug-amd64-1-1/out/lib/plugins/p
+        ./app-amd64-1-1/out/lib/plugins/sub d 755 0 0\u{20}
+        same
+
+        """, "\(compared.errors)")
+  }
+
   @Test func `what cannot be a container is said, and nothing is replaced`() async throws {
     let images = try await ImageStore.make()
     try await images.add("white-amd64-1-1", files: ["out/share/.wh.a": []])
