@@ -251,13 +251,7 @@ extension MountTests {
       var last: pid_t = 0
       for number in 0..<30 {
         let goal = load.operationCount + 5 + number * 7 % 30
-        let before = last
-        #expect(
-          try await eventually {
-            load.operationCount >= goal && SupervisedMount.server(of: supervisor).map { $0 != before } == true
-          })
-        last = try #require(SupervisedMount.server(of: supervisor))
-        kill(last, SIGKILL)
+        last = try await SupervisedMount.killServer(of: supervisor, after: last) { load.operationCount >= goal }
         // Some of them have to fetch.
         if number % 5 == 0 { try? FileManager.default.removeItem(atPath: scene.store.file("cache").appending("images").string) }
         if number % 5 == 0 {

@@ -38,6 +38,17 @@ struct SupervisedMount {
     return try #require(try JSONDecoder().decode(Status.self, from: Data(status.output.utf8)).supervision, "\(status)")
   }
 
+  /// Kills the server that follows another one, once it is there and the condition holds.
+  ///
+  /// - Returns: which was killed.
+  static func killServer(of supervisor: pid_t, after last: pid_t, when isTime: @escaping @Sendable () -> Bool) async throws -> pid_t
+  {
+    #expect(try await eventually { isTime() && server(of: supervisor).map { $0 != last } == true })
+    let killed = try #require(server(of: supervisor))
+    kill(killed, SIGKILL)
+    return killed
+  }
+
   /// The process that serves; nil while there is none.
   static func server(of supervisor: pid_t) -> pid_t? {
     let children = try? String(contentsOfFile: "/proc/\(supervisor)/task/\(supervisor)/children", encoding: .utf8)
@@ -63,13 +74,7 @@ extension MountTests {
       for number in 0..<200 {
         // Each server does some work first: as many operations as it takes for it to be killed in the midst of any of them.
         let goal = load.operationCount + 20 + number * 7 % 60
-        let before = last
-        #expect(
-          try await eventually {
-            load.operationCount >= goal && SupervisedMount.server(of: supervisor).map { $0 != before } == true
-          })
-        last = try #require(SupervisedMount.server(of: supervisor))
-        kill(last, SIGKILL)
+        last = try await SupervisedMount.killServer(of: supervisor, after: last) { load.operationCount >= goal }
       }
       let goal = load.operationCount + 100
       #expect(try await eventually { load.operationCount >= goal })

@@ -111,7 +111,7 @@ struct Info: AsyncParsableCommand {
       license = metadata.license
       homepage = metadata.homepage
       bytes = entry?.image?.byteCount
-      sha256 = entry?.image.map { $0.sha256.map { byte in (byte < 16 ? "0" : "") + String(byte, radix: 16) }.joined() }
+      sha256 = entry?.image?.sha256.hexadecimal
       files = entry?.wellKnownPaths.count ?? 0
       needs = metadata.runtimeDependencies
     }
