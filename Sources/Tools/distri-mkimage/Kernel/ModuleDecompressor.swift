@@ -1,7 +1,6 @@
 // SPDX-FileCopyrightText: The distri authors
 // SPDX-License-Identifier: Apache-2.0
 
-import FoundationEssentials
 import Glibc
 import SystemPackage
 
@@ -16,7 +15,7 @@ struct ModuleDecompressor {
   func decompress(name: String, _ bytes: [UInt8]) throws -> [UInt8] {
     guard let (ending, program) = Self.programs.first(where: { name.hasSuffix($0.key) }) else { return bytes }
     let file = work.appending("module.ko" + ending)
-    try Data(bytes).write(to: URL(filePath: file.string))
+    try Scratch.write(bytes, to: file)
     return try ChildProcess.run(
       ChildProcess.locate(program.0, package: program.1), ["-d", "-c", file.string], work: work)
   }
