@@ -57,6 +57,18 @@ extension FilePath {
   /// Whether something is there; links are followed.
   var exists: Bool { unsafe withPlatformString { unsafe access($0, F_OK) } == 0 }
 
+  /// Whether something is there that may be read; links are followed.
+  var isReadable: Bool { unsafe withPlatformString { unsafe access($0, R_OK) } == 0 }
+
+  /// Without symbolic links; the path itself where it cannot be followed.
+  package func resolved() -> FilePath {
+    unsafe withPlatformString { path in
+      guard let found = unsafe realpath(path, nil) else { return self }
+      defer { unsafe free(found) }
+      return unsafe FilePath(platformString: found)
+    }
+  }
+
   /// Whether a directory is there; links are followed.
   var isDirectory: Bool {
     guard let directory = try? FileDescriptor.open(self, .readOnly, options: [.directory, .closeOnExec]) else { return false }
