@@ -23,8 +23,8 @@ public enum RemoteError: Error, Sendable, Hashable {
   case missingContent(RemoteEndpoint, ContentDigest)
   /// A local file is not what it was when its digest was made.
   case changedFile(FilePath)
-  /// A build's command ended with this status. What it wrote to standard error and output at last.
-  case actionFailed(PackageID, status: Int, output: [String])
+  /// A build's command ended with this status; what it wrote at last, and where the log is, if there is one.
+  case actionFailed(PackageID, RemoteEndpoint, status: Int, output: [String], log: FilePath?)
   /// No server executed an action: what the last one said.
   case notExecuted(PackageID, reason: String)
   /// The action cache has no result, and nothing may be built.
@@ -47,8 +47,9 @@ extension RemoteError: CustomStringConvertible {
     case .invalidAnswer(let endpoint, let call, let reason): "\(endpoint): the answer to \(call) is refused: \(reason)"
     case .missingContent(let endpoint, let digest): "\(endpoint) has no content \(digest); it may have been removed to make room"
     case .changedFile(let path): "\(path) changed while it was sent; run the same command again"
-    case .actionFailed(let package, let status, let output):
-      (["\(package): the remote command ended with status \(status)"] + output.map(Self.printable)).joined(separator: "\n")
+    case .actionFailed(let package, let endpoint, let status, let output, let log):
+      (["\(package): the build on \(endpoint) ended with status \(status)\(log.map { ", log in \($0)" } ?? "")"]
+        + output.map(Self.printable)).joined(separator: "\n")
     case .notExecuted(let package, let reason): "\(package) was not executed by any server: \(reason)"
     case .notCached(let package, let action):
       "\(package) is not in the action cache (action \(action)); without --cache-only it would be built"

@@ -19,8 +19,6 @@ struct ActionExecution: Sendable {
   let digest: ContentDigest
   /// Whether it is executed even when the action cache has a result.
   let skipsCache: Bool
-  /// For how long a lost server is looked for.
-  let patience: Duration
 
   /// How often a server may forget the same action.
   private static let executionLimit = 8
@@ -43,7 +41,7 @@ struct ActionExecution: Sendable {
     let progress = Progress()
     let deadline = ContinuousClock.now + connection.options.actionTimeout
     do {
-      return try await connection.retrying(within: patience, progress: { progress.state.withLock { $0.updates } }) {
+      return try await connection.retrying(progress: { progress.state.withLock { $0.updates } }) {
         let operation = progress.state.withLock { $0.operation }
         do {
           return try await follow(operation, until: deadline, progress, stage)

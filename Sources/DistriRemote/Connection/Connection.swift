@@ -13,7 +13,7 @@ struct Connection: Sendable {
   typealias Client = GRPCClient<HTTP2ClientTransport.Posix>
 
   let endpoint: RemoteEndpoint
-  let options: RemoteOptions
+  var options: RemoteOptions
   private let client: Client
   private let requestMetadata: [UInt8]
 
@@ -86,11 +86,9 @@ struct Connection: Sendable {
   ///
   /// - Throws: ``RemoteError/callFailed(_:call:status:message:)`` with the last failure; `CancellationError`.
   ///
-  /// - Parameters:
-  ///   - limit: for how long; nil as the options say.
-  ///   - progress: where this has changed since the last failure, that one does not count.
-  func retrying<R>(within limit: Duration? = nil, progress: () -> UInt64 = { 0 }, _ body: () async throws -> R) async throws -> R {
-    let policy = RetryPolicy(limit: limit ?? options.retryTimeout)
+  /// - Parameter progress: where this has changed since the last failure, that one does not count.
+  func retrying<R>(progress: () -> UInt64 = { 0 }, _ body: () async throws -> R) async throws -> R {
+    let policy = RetryPolicy(limit: options.retryTimeout)
     var start = ContinuousClock.now
     var failures = 0
     var reached = progress()

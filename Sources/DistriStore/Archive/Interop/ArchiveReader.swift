@@ -21,7 +21,6 @@ import SystemPackage
 
   /// - Parameter range: where the archive lies in the file, in bytes.
   convenience init(file: OwnedDescriptor, range: Range<UInt64>, path: FilePath) throws(StoreError) {
-    // One by one: «all» would include filters that start programs of the host.
     try unsafe self.init(
       ArchiveInput(.file(file), range: range), path: path,
       formats: [
@@ -43,15 +42,18 @@ import SystemPackage
       filters: [{ unsafe archive_read_append_filter($0, ARCHIVE_FILTER_ZSTD) }])
   }
 
-  private static let filters: [(OpaquePointer?) -> Int32] = [
-    archive_read_support_filter_bzip2, archive_read_support_filter_compress, archive_read_support_filter_gzip,
-    archive_read_support_filter_lz4, archive_read_support_filter_lzip, archive_read_support_filter_lzma,
-    archive_read_support_filter_xz, archive_read_support_filter_zstd,
-  ]
+  /// One by one: «all» would include filters that start programs of the host.
+  private static var filters: [(OpaquePointer?) -> Int32] {
+    unsafe [
+      archive_read_support_filter_bzip2, archive_read_support_filter_compress, archive_read_support_filter_gzip,
+      archive_read_support_filter_lz4, archive_read_support_filter_lzip, archive_read_support_filter_lzma,
+      archive_read_support_filter_xz, archive_read_support_filter_zstd,
+    ]
+  }
 
   private init(
     _ input: ArchiveInput, path: FilePath, formats: [(OpaquePointer?) -> Int32],
-    filters: [(OpaquePointer?) -> Int32] = ArchiveReader.filters
+    filters: [(OpaquePointer?) -> Int32]? = nil
   ) throws(StoreError) {
     guard let archive = unsafe archive_read_new() else { throw .system(operation: "open archive", path: path, .noMemory) }
     guard let entry = unsafe archive_entry_new() else {
@@ -62,7 +64,8 @@ import SystemPackage
     unsafe self.entry = entry
     self.path = path
     self.input = input
-    for kind in unsafe filters + formats { try check(unsafe kind(archive)) }
+    let kinds = unsafe (filters ?? Self.filters) + formats
+    for index in unsafe kinds.indices { try check(unsafe kinds[index](archive)) }
     try setCallbacks()
     try check(unsafe archive_read_open1(archive))
   }
