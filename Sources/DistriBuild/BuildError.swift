@@ -26,6 +26,8 @@ public enum BuildError: Error, Sendable, Equatable {
   case workspaceInUse(FilePath)
   /// A program of the host that is missing or failed, such as `patchelf` or `apt-get`.
   case tool(String, reason: String)
+  /// A shared object that a program of the host needs, and that is nowhere where the loader looks.
+  case missingObject(String, neededBy: String)
   /// A system call failed.
   case system(operation: String, path: FilePath, Errno)
 }
@@ -57,6 +59,8 @@ extension BuildError: CustomStringConvertible {
       "another build works in \(directory); wait for its end, or give this one another directory"
     case .tool(let program, let reason):
       "\(program): \(reason)"
+    case .missingObject(let name, let user):
+      "\(user) needs \(name), which was not found where the loader looks"
     case .system(let operation, let path, let errno):
       "\(operation) \(path): \(errno)"
     }

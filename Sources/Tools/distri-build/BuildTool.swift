@@ -29,7 +29,7 @@ extension BuildError: ExitStatusProviding {
   /// The status with which the tool ends.
   public var exitStatus: ExitCode {
     switch self {
-    case .missingDependency: ToolSupport.ExitStatus.notFound
+    case .missingDependency, .missingObject: ToolSupport.ExitStatus.notFound
     case .sandbox(_, let errno), .system(_, _, let errno): ToolSupport.ExitStatus.of(errno: errno)
     case .tool: ToolSupport.ExitStatus.unavailable
     case .stepFailed, .limitExceeded: ExitCode(1)

@@ -1,6 +1,7 @@
 // SPDX-FileCopyrightText: The distri authors
 // SPDX-License-Identifier: Apache-2.0
 
+import DistriBuild
 import DistriStore
 import SystemPackage
 
@@ -43,7 +44,14 @@ struct InitramfsContents {
   }
 
   private func addSharedObjects(to contents: inout Contents) throws {
-    let objects = try SharedObjects(of: [initProgram, daemon], searching: libraryDirectories)
+    let objects: SharedObjects
+    do {
+      objects = try SharedObjects(of: [initProgram, daemon], searching: libraryDirectories)
+    } catch BuildError.missingObject(let name, let user) {
+      throw MkimageError.missingObject(name, neededBy: user)
+    } catch BuildError.tool(let program, let reason) {
+      throw MkimageError.unusableFile(program, reason: reason)
+    }
     guard let interpreter = objects.interpreter else { return }
     try contents.addFile(TreePath(parsing: "lib/ld.so"), FilePath(interpreter).resolved().asSource(), permissions: 0o755)
     for (name, path) in objects.files {
