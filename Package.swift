@@ -32,7 +32,7 @@ let grpcProtobuf = Target.Dependency.product(
 let package = Package(
   name: "distri",
   products: [
-    .library(name: "DistriStore", targets: ["DistriStore"]),
+    .library(name: "DistriStore", targets: ["DistriStore", "DistriArchive"]),
     .library(name: "DistriFS", targets: ["DistriFS"]),
     .library(name: "DistriBuild", targets: ["DistriBuild"]),
     .library(name: "DistriRepo", targets: ["DistriRepo"]),
@@ -64,15 +64,19 @@ let package = Package(
     .systemLibrary(
       name: "CSquashFS", path: "Sources/DistriStore/CSquashFS", pkgConfig: "libsquashfs1",
       providers: [.apt(["libsquashfs-dev"])]),
-    .systemLibrary(
-      name: "CArchive", path: "Sources/DistriStore/CArchive", pkgConfig: "libarchive",
-      providers: [.apt(["libarchive-dev"])]),
     .target(name: "CLinux", path: "Sources/DistriStore/CLinux"),
     .target(
-      name: "DistriStore", dependencies: ["CSquashFS", "CArchive", "CLinux", system, protobuf],
+      name: "DistriStore", dependencies: ["CSquashFS", "CLinux", system, protobuf],
       exclude: [
-        "CSquashFS", "CArchive", "CLinux", "Metadata/Schema/meta.proto", "Metadata/Schema/mirrormeta.proto",
+        "CSquashFS", "CLinux", "Archive", "Metadata/Schema/meta.proto", "Metadata/Schema/mirrormeta.proto",
       ], swiftSettings: library),
+    // A module of its own, so that who only mounts does without libarchive and the 40 MB that it needs.
+    .systemLibrary(
+      name: "CArchive", path: "Sources/DistriStore/Archive/CArchive", pkgConfig: "libarchive",
+      providers: [.apt(["libarchive-dev"])]),
+    .target(
+      name: "DistriArchive", dependencies: ["DistriStore", "CArchive", system], path: "Sources/DistriStore/Archive",
+      exclude: ["CArchive"], swiftSettings: library),
 
     // DistriFS: the view /ro of a store.
     .systemLibrary(
@@ -86,7 +90,7 @@ let package = Package(
     // DistriBuild: definitions and foreign packages → packages.
     .target(name: "CSandbox", path: "Sources/DistriBuild/CSandbox"),
     .target(
-      name: "DistriBuild", dependencies: ["DistriStore", "CSandbox", "CLinux", system, logging, crypto],
+      name: "DistriBuild", dependencies: ["DistriStore", "DistriArchive", "CSandbox", "CLinux", system, logging, crypto],
       exclude: ["CSandbox", "Wrapper"], swiftSettings: library),
 
     // DistriRepo: repositories over HTTP or a directory.
@@ -113,12 +117,15 @@ let package = Package(
     .executableTarget(
       name: "distri-fuse",
       dependencies: [
-        "DistriStore", "DistriFS", "DistriBuild", "DistriRepo", "CSupervisor", "RepositorySupport", "ToolSupport", arguments,
-        system,
-        logging,
+        "DistriStore", "DistriFS", "DistriBuild", "DistriRepo", "ViewSupervisor", "RepositorySupport", "ToolSupport", arguments,
+        system, logging,
       ],
-      path: "Sources/Tools/distri-fuse", exclude: ["CSupervisor"], swiftSettings: tool),
-    .target(name: "CSupervisor", path: "Sources/Tools/distri-fuse/CSupervisor"),
+      path: "Sources/Tools/distri-fuse", exclude: ["Supervisor"], swiftSettings: tool),
+    // What holds a mount while servers come and go: also a part of distri-init, which must be small.
+    .target(
+      name: "ViewSupervisor", dependencies: ["DistriStore", "DistriFS", "CSupervisor", system],
+      path: "Sources/Tools/distri-fuse/Supervisor", exclude: ["CSupervisor"], swiftSettings: tool),
+    .target(name: "CSupervisor", path: "Sources/Tools/distri-fuse/Supervisor/CSupervisor"),
     .executableTarget(
       name: "distri-build",
       dependencies: [
@@ -134,10 +141,13 @@ let package = Package(
       path: "Sources/Tools/distri-fetch", swiftSettings: tool),
     .executableTarget(
       name: "distri-mkimage",
-      dependencies: ["DistriStore", "DistriFS", "DistriBuild", "CLinux", "ToolSupport", arguments, system, logging, crypto],
+      dependencies: [
+        "DistriStore", "DistriArchive", "DistriFS", "DistriBuild", "CLinux", "ToolSupport", arguments, system, logging, crypto,
+      ],
       path: "Sources/Tools/distri-mkimage", swiftSettings: tool),
     .executableTarget(
-      name: "distri-init", dependencies: ["CInit"], path: "Sources/Tools/distri-init", exclude: ["CInit"],
+      name: "distri-init", dependencies: ["CInit", "DistriFS", "ViewSupervisor", system], path: "Sources/Tools/distri-init",
+      exclude: ["CInit"],
       swiftSettings: tool),
     .target(name: "CInit", path: "Sources/Tools/distri-init/CInit"),
 
@@ -145,8 +155,10 @@ let package = Package(
     .target(
       name: "TestSupport", dependencies: ["DistriStore", system], path: "Tests/TestSupport", swiftSettings: tool),
     .executableTarget(
-      name: "store-worker", dependencies: ["DistriStore", "TestSupport", system], path: "Tests/store-worker", swiftSettings: tool),
-    .testTarget(name: "DistriStoreTests", dependencies: ["DistriStore", "TestSupport", "store-worker"], swiftSettings: tool),
+      name: "store-worker", dependencies: ["DistriStore", "DistriArchive", "TestSupport", system], path: "Tests/store-worker",
+      swiftSettings: tool),
+    .testTarget(
+      name: "DistriStoreTests", dependencies: ["DistriStore", "DistriArchive", "TestSupport", "store-worker"], swiftSettings: tool),
     .target(
       name: "FSTestSupport", dependencies: ["DistriFS", "CLinux", "CTestCalls", "TestSupport", system],
       path: "Tests/FSTestSupport", exclude: ["CTestCalls"], swiftSettings: tool),
@@ -167,7 +179,7 @@ let package = Package(
       swiftSettings: tool),
     .testTarget(
       name: "MountTests",
-      dependencies: ["DistriFS", "FSTestSupport", "CTestCalls", "TestSupport", "distri-fuse", "poison-mount"],
+      dependencies: ["DistriFS", "FSTestSupport", "CTestCalls", "TestSupport", "ViewSupervisor", "distri-fuse", "poison-mount"],
       swiftSettings: tool),
     .testTarget(
       name: "ToolTests", dependencies: ["DistriStore", "TestSupport", "distri-init", "distri-mkimage", system],

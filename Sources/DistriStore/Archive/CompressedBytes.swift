@@ -1,6 +1,7 @@
 // SPDX-FileCopyrightText: The distri authors
 // SPDX-License-Identifier: Apache-2.0
 
+import DistriStore
 import SystemPackage
 
 /// Bytes that may be compressed with gzip, bzip2, xz, lzma, lzip, zstd, lz4 or compress, such as the index of an archive.

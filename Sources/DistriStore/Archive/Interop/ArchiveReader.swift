@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import CArchive
+import DistriStore
 import Glibc
 import SystemPackage
 

@@ -3,6 +3,7 @@
 
 import DistriBuild
 import DistriRepo
+import DistriArchive
 import DistriStore
 import Glibc
 import SystemPackage
