@@ -36,6 +36,7 @@ public enum RemoteError: Error, Sendable, Hashable {
 }
 
 extension RemoteError: CustomStringConvertible {
+  /// What is wrong, and what to do about it.
   public var description: String {
     switch self {
     case .invalidEndpoint(let text, let reason):

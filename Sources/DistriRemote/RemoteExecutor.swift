@@ -37,7 +37,9 @@ public struct RemoteExecutor: Executor {
     }
   }
 
-  private func build(_ action: Action, skipsCache: Bool, _ report: @escaping @Sendable (BuildEvent) -> Void) async throws -> [PackageID] {
+  private func build(_ action: Action, skipsCache: Bool, _ report: @escaping @Sendable (BuildEvent) -> Void) async throws
+    -> [PackageID]
+  {
     if !skipsCache, let result = try await cluster.result(of: action) {
       report(.began("take what is known"))
       return try await intake.take(result, of: action, from: cluster)

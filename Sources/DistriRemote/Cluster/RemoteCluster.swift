@@ -39,7 +39,7 @@ public struct RemoteCluster: Sendable {
 
   private let servers: [RemoteServer]
   private let slots: ActionSlots
-  private let executions = SharedExecutions()
+  let executions = SharedExecutions()
   private let options: RemoteOptions
 
   /// For how long a lost server is looked for while there are others.
@@ -53,11 +53,10 @@ public struct RemoteCluster: Sendable {
     _ endpoints: [RemoteEndpoint], _ options: RemoteOptions = RemoteOptions(), _ body: (RemoteCluster) async throws -> R
   ) async throws -> R {
     let servers = try endpoints.map { RemoteServer(try Connection(to: $0, options)) }
-    return try await withThrowingTaskGroup(of: Void.self) { group in
-      for server in servers { group.addTask { await server.connection.run() } }
-      defer { group.cancelAll() }
-      return try await body(RemoteCluster(servers, options))
-    }
+    // Not in a task group: who is cancelled still tells the servers.
+    let connections = servers.map { server in Task { await server.connection.run() } }
+    defer { for connection in connections { connection.cancel() } }
+    return try await body(RemoteCluster(servers, options))
   }
 
   private init(_ servers: [RemoteServer], _ options: RemoteOptions) {
@@ -149,7 +148,9 @@ public struct RemoteCluster: Sendable {
         failures += 1
         // All have their turn, whatever time that takes; then it is waited for the first that is back.
         if failures < servers.count { continue }
-        guard error.mayPass, let delay = policy.delay(afterFailures: failures, elapsed: ContinuousClock.now - start) else { throw error }
+        guard error.mayPass, let delay = policy.delay(afterFailures: failures, elapsed: ContinuousClock.now - start) else {
+          throw error
+        }
         try await Task.sleep(for: delay)
       }
     }
@@ -202,7 +203,8 @@ extension RemoteError {
   var mayPass: Bool {
     guard case .callFailed(_, _, let status, _) = self else { return false }
     return [
-      "cancelled", "unknown", "deadlineExceeded", "resourceExhausted", "aborted", "internalError", "unavailable", "failedPrecondition",
+      "cancelled", "unknown", "deadlineExceeded", "resourceExhausted", "aborted", "internalError", "unavailable",
+      "failedPrecondition",
     ].contains(status)
   }
 
