@@ -259,7 +259,8 @@ private func paths(_ action: Action) -> [String] { action.inputs.files.map(\.pat
   }
 
   private enum Lie: String, CaseIterable {
-    case missing, otherBytes, noImage, otherVersion, otherInputs, otherDefinition, unseenDependency, hugeMetadata, hugeImage, noDigest
+    case missing, otherBytes, noImage, otherVersion, otherInputs, otherDefinition, unseenDependency, hugeMetadata, hugeImage,
+      noDigest
   }
 
   @Test(arguments: Lie.allCases.map(\.rawValue))
