@@ -122,6 +122,7 @@ let package = Package(
       name: "distri-build",
       dependencies: [
         "DistriStore", "DistriFS", "DistriBuild", "DistriRepo", "RepositorySupport", "ToolSupport", arguments, system, logging,
+        .target(name: "DistriRemote", condition: .when(traits: remote)),
       ],
       path: "Sources/Tools/distri-build", swiftSettings: tool),
     .executableTarget(

@@ -104,8 +104,8 @@ public struct RemoteCluster: Sendable {
 
   // MARK: Execution
 
-  /// Has an action executed, by whichever server has room, again by another where one is lost. The same action asked for twice at a time is executed
-  /// once. A command that fails is a result. Cancelled, it is cancelled on the server.
+  /// Has an action executed, by whichever server has room, again by another where one is lost or cannot. The same action asked for twice at a time is
+  /// executed once. A command that fails is a result. Cancelled, it is cancelled on the server.
   ///
   /// - Parameter skipsCache: executes it even when the result is known.
   /// - Throws: ``RemoteError``; `CancellationError`.
@@ -124,6 +124,7 @@ public struct RemoteCluster: Sendable {
     let policy = RetryPolicy(limit: options.retryTimeout)
     let start = ContinuousClock.now
     var failures = 0
+    var unable = 0
     while true {
       let attempt: Result<Execution, RemoteError> = try await slots.withSlot { index in
         let server = servers[index]
@@ -143,7 +144,13 @@ public struct RemoteCluster: Sendable {
         }
       }
       switch attempt {
-      case .success(let execution): return execution
+      case .success(let execution):
+        // A machine that cannot run builds, or was being shut down: another one may do better, once each.
+        guard [.machineUnable, .killed].contains(ActionEnd(status: Int32(clamping: execution.status))) else { return execution }
+        unable += 1
+        if unable >= servers.count { return execution }
+        if let index = servers.firstIndex(where: { $0.connection.endpoint == execution.endpoint }) { slots.avoid(index) }
+        report(.lost(execution.endpoint, "the command ended with status \(execution.status)"))
       case .failure(let error):
         failures += 1
         // All have their turn, whatever time that takes; then it is waited for the first that is back.
