@@ -22,8 +22,6 @@ let cryptoExtras = Target.Dependency.product(name: "CryptoExtras", package: "swi
 /// Without this trait nothing that gRPC needs is compiled.
 let remote = Set(["RemoteExecution"])
 let grpc = Target.Dependency.product(name: "GRPCCore", package: "grpc-swift-2", condition: .when(traits: remote))
-let grpcInProcess = Target.Dependency.product(
-  name: "GRPCInProcessTransport", package: "grpc-swift-2", condition: .when(traits: remote))
 let grpcTransport = Target.Dependency.product(
   name: "GRPCNIOTransportHTTP2Posix", package: "grpc-swift-nio-transport", condition: .when(traits: remote))
 let grpcProtobuf = Target.Dependency.product(
@@ -44,7 +42,8 @@ let package = Package(
     .executable(name: "distri-init", targets: ["distri-init"]),
   ],
   traits: [
-    .trait(name: "RemoteExecution", description: "Builds on clusters that speak the Remote Execution API (DistriRemote, distri-build).")
+    .trait(
+      name: "RemoteExecution", description: "Builds on clusters that speak the Remote Execution API (DistriRemote, distri-build).")
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
@@ -130,6 +129,7 @@ let package = Package(
       name: "distri-build",
       dependencies: [
         "DistriStore", "DistriFS", "DistriBuild", "DistriRepo", "RepositorySupport", "ToolSupport", arguments, system, logging,
+        .target(name: "DistriRemote", condition: .when(traits: remote)),
       ],
       path: "Sources/Tools/distri-build", swiftSettings: tool),
     .executableTarget(
@@ -173,6 +173,12 @@ let package = Package(
     .testTarget(
       name: "DistriRepoTests", dependencies: ["DistriRepo", "TestSupport", "tuf-client"],
       exclude: ["Trust/interop.py", "Support/s3.py"],
+      swiftSettings: tool),
+    .testTarget(
+      name: "DistriRemoteTests",
+      dependencies: [
+        "DistriRemote", "DistriBuild", "DistriStore", "TestSupport", system, crypto, protobuf, grpc, grpcTransport, grpcProtobuf,
+      ],
       swiftSettings: tool),
     .executableTarget(
       name: "poison-mount", dependencies: ["DistriFS", "FSTestSupport", "CSupervisor", system], path: "Tests/poison-mount",

@@ -17,7 +17,8 @@ files="build/bazel/remote/execution/v2/remote_execution.proto build/bazel/semver
 protoc --plugin=protoc-gen-swift="$plugin" --swift_opt=FileNaming=DropPath --swift_opt=Visibility=Internal --swift_out="$output" \
   -I ThirdParty/remote-apis -I ThirdParty/googleapis -I /usr/include $files
 for file in "$output"/*.pb.swift; do
-  # The package's name is in front of every type; nothing of it is compiled without the trait.
-  sed -i -e 's/Build_Bazel_Remote_Execution_V2_/REAPI_/g' -e '1i #if RemoteExecution\n' "$file"
+  # The package's name is in front of every type; strict memory safety wants a word at what is declared unsafe; nothing of it is compiled without
+  # the trait.
+  sed -i -e 's/Build_Bazel_Remote_Execution_V2_/REAPI_/g' -e 's/= _StorageClass.defaultInstance/= unsafe _StorageClass.defaultInstance/' -e '1i // swift-format-ignore-file\n#if RemoteExecution\n' "$file"
   printf '\n#endif\n' >>"$file"
 done

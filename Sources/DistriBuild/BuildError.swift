@@ -75,6 +75,9 @@ extension BuildError: CustomStringConvertible {
     if operation == SandboxProcess.limitOfProcesses {
       return "; root needs a control group with the controller «pids», and none can be made below /sys/fs/cgroup"
     }
+    if operation.hasPrefix("proc on "), errno == .notPermitted {
+      return "; the container that we are in covers parts of its /proc (docker: --security-opt systempaths=unconfined)"
+    }
     guard operation == SandboxStage.createNamespaces.description else { return "" }
     return switch errno {
     case .notPermitted, .permissionDenied:

@@ -25,8 +25,6 @@ public enum RemoteError: Error, Sendable, Hashable {
   case changedFile(FilePath)
   /// A build's command ended with this status; what it wrote at last, and where the log is, if there is one.
   case actionFailed(PackageID, RemoteEndpoint, status: Int, output: [String], log: FilePath?)
-  /// No server executed an action: what the last one said.
-  case notExecuted(PackageID, reason: String)
   /// The action cache has no result, and nothing may be built.
   case notCached(PackageID, action: ContentDigest)
   /// An action that no server could take.
@@ -36,6 +34,7 @@ public enum RemoteError: Error, Sendable, Hashable {
 }
 
 extension RemoteError: CustomStringConvertible {
+  /// What is wrong, and what to do about it.
   public var description: String {
     switch self {
     case .invalidEndpoint(let text, let reason):
@@ -50,7 +49,6 @@ extension RemoteError: CustomStringConvertible {
     case .actionFailed(let package, let endpoint, let status, let output, let log):
       (["\(package): the build on \(endpoint) ended with status \(status)\(log.map { ", log in \($0)" } ?? "")"]
         + output.map(Self.printable)).joined(separator: "\n")
-    case .notExecuted(let package, let reason): "\(package) was not executed by any server: \(reason)"
     case .notCached(let package, let action):
       "\(package) is not in the action cache (action \(action)); without --cache-only it would be built"
     case .invalidAction(let package, let reason): "\(package.map { "\($0)" } ?? "an action") cannot be built elsewhere: \(reason)"

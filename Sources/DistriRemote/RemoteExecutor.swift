@@ -37,7 +37,9 @@ public struct RemoteExecutor: Executor {
     }
   }
 
-  private func build(_ action: Action, skipsCache: Bool, _ report: @escaping @Sendable (BuildEvent) -> Void) async throws -> [PackageID] {
+  private func build(_ action: Action, skipsCache: Bool, _ report: @escaping @Sendable (BuildEvent) -> Void) async throws
+    -> [PackageID]
+  {
     if !skipsCache, let result = try await cluster.result(of: action) {
       report(.began("take what is known"))
       return try await intake.take(result, of: action, from: cluster)
@@ -61,14 +63,17 @@ public struct CachedExecutor: Executor {
   private let planner: ActionPlanner
   private let intake: ActionIntake
   private let builder: (any Executor)?
+  private let writes: Bool
 
   /// - Parameters:
-  ///   - builder: nil to fail where nothing is known.
-  public init(_ cluster: RemoteCluster, planner: ActionPlanner, intake: ActionIntake, else builder: (any Executor)?) {
+  ///   - builder: builds into the store of the planner's packages; nil to fail where nothing is known.
+  ///   - writes: whether the cache gets what was built.
+  public init(_ cluster: RemoteCluster, planner: ActionPlanner, intake: ActionIntake, else builder: (any Executor)?, writes: Bool = false) {
     self.cluster = cluster
     self.planner = planner
     self.intake = intake
     self.builder = builder
+    self.writes = writes
   }
 
   /// Takes what is known, or builds.
@@ -85,7 +90,13 @@ public struct CachedExecutor: Executor {
       // As good as unknown.
     }
     guard let builder else { throw RemoteError.notCached(action.packages[0], action: try cluster.digest(of: action)) }
-    return try await builder.build(order, report: report)
+    let packages = try await builder.build(order, report: report)
+    if writes {
+      report(.began("give the cache what was made"))
+      let (result, contents) = try await ActionResult.local(of: action, in: planner.packages, work: intake.work)
+      try await cluster.add(result, of: action, contents: contents)
+    }
+    return packages
   }
 }
 

@@ -23,8 +23,18 @@ public struct RemoteOptions: Sendable {
   public var retryTimeout = Duration.seconds(60)
   /// How long an action may take, waiting included.
   public var actionTimeout = Duration.seconds(24 * 3600)
-  /// Whether files are compressed on the way where the server can.
-  public var compresses = true
+  /// When files are compressed on the way, where the server can.
+  public enum Compression: Sendable, Hashable {
+    /// Always.
+    case always
+    /// Not on the way to this machine itself.
+    case automatic
+    /// Never.
+    case never
+  }
+
+  /// When files are compressed on the way, where the server can.
+  public var compression = Compression.automatic
 
   /// The options that need nothing.
   public init() {}

@@ -2,7 +2,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import DistriStore
-import SystemPackage
 
 /// A build as something that any machine can do: files, a command, and the files that it makes. It needs no network, and nothing of the machine
 /// but user namespaces and `/dev/fuse`.
@@ -53,19 +52,4 @@ public struct ActionOutput: Sendable, Hashable {
     case .metadata, .billOfMaterials, .log: true
     }
   }
-}
-
-/// What an action has made, by digest; the bytes may be anywhere.
-public struct ActionResult: Sendable, Hashable {
-  /// By the path of the action's ``Action/outputs``.
-  public var files: [TreePath: ContentDigest]
-
-  /// Makes a result.
-  public init(files: [TreePath: ContentDigest]) { self.files = files }
-}
-
-/// Brings what actions have made from where it lies.
-public protocol ContentFetcher: Sendable {
-  /// Makes a file of these bytes at a path where nothing is. Whoever calls looks at size and digest once more.
-  func fetch(_ digest: ContentDigest, to path: FilePath) async throws
 }

@@ -62,3 +62,23 @@ public struct ActionInputs: Sendable, Hashable {
     self.files = sorted
   }
 }
+
+extension ActionInputs {
+  /// Writes the files below a directory that is not there yet, as a worker would.
+  ///
+  /// - Throws: ``BuildError/invalidPackage(_:pass:reason:)`` for a file whose bytes are elsewhere; ``BuildError/system(operation:path:_:)``.
+  public func write(to directory: FilePath) throws(BuildError) {
+    guard directory.isAbsent else { throw .system(operation: "make directory", path: directory, .fileExists) }
+    for file in files {
+      let path = file.path.components.reduce(directory) { $0.appending($1.description) }
+      try path.removingLastComponent().makeDirectories()
+      let permissions: UInt16 = file.isExecutable ? 0o755 : 0o644
+      switch file.content {
+      case .bytes(let bytes): try path.write(bytes, permissions: permissions)
+      case .file(let source): try source.copy(to: path, permissions: permissions)
+      case .elsewhere:
+        throw .invalidPackage(file.path.description, pass: "inputs of the action", reason: "its bytes are not on this machine")
+      }
+    }
+  }
+}

@@ -29,6 +29,8 @@ public enum ActionLayout {
   public static let program = "distri-build"
   /// The program that rewrites ELF files, where the host has it.
   public static let patchelf = "patchelf"
+  /// What the steps wrote, among the results.
+  static let log = "build.log"
   /// The loader in the directory of shared objects.
   public static let loader = "ld.so"
 
@@ -43,7 +45,7 @@ public enum ActionLayout {
 
   /// All files that building a definition makes.
   static func outputs(of packages: [PackageID]) throws(StoreError) -> [ActionOutput] {
-    var result = [ActionOutput(path: try path(results, "build.log"), role: .log)]
+    var result = [ActionOutput(path: try path(results, log), role: .log)]
     for package in packages {
       let image = package.imageFileName
       result += [

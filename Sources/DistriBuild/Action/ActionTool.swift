@@ -19,6 +19,7 @@ public struct ActionTool: Sendable {
   ///   - patchelf: the host's; nil where it has none. A build that would need it fails then.
   /// - Throws: as ``SharedObjects/init(of:searching:)`` and ``FileDigests/digest(of:)``.
   public init(program: FilePath, patchelf: FilePath?, digests: FileDigests) throws {
+    let program = program.resolved()
     let objects = try SharedObjects(of: [program] + (patchelf.map { [$0] } ?? []))
     var files: [ActionFile] = []
     func add(_ file: FilePath, as path: TreePath) throws {

@@ -39,10 +39,11 @@ extension FilePath {
   /// Copies a file to a place where nothing is.
   ///
   /// - Throws: ``BuildError/system(operation:path:_:)``.
-  func copy(to other: FilePath) throws(BuildError) {
+  func copy(to other: FilePath, permissions: UInt16 = 0o644) throws(BuildError) {
     do {
       let file = try FileDescriptor.open(
-        other, .writeOnly, options: [.create, .exclusiveCreate, .closeOnExec], permissions: FilePermissions(rawValue: 0o644))
+        other, .writeOnly, options: [.create, .exclusiveCreate, .closeOnExec],
+        permissions: FilePermissions(rawValue: CModeT(permissions)))
       try file.closeAfter {
         var offset: UInt64 = 0
         while true {

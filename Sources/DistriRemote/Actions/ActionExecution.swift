@@ -59,19 +59,23 @@ struct ActionExecution: Sendable {
   }
 
   private func follow(
-    _ operation: String, until deadline: ContinuousClock.Instant, _ progress: Progress, _ stage: @escaping @Sendable (Stage) -> Void
+    _ operation: String, until deadline: ContinuousClock.Instant, _ progress: Progress,
+    _ stage: @escaping @Sendable (Stage) -> Void
   ) async throws -> REAPI_ExecuteResponse {
     let rest = deadline - .now
     guard rest > .zero else {
       throw RemoteError.callFailed(
-        connection.endpoint, call: "Execute", status: "deadlineExceeded", message: "the action took longer than \(connection.options.actionTimeout)")
+        connection.endpoint, call: "Execute", status: "deadlineExceeded",
+        message: "the action took longer than \(connection.options.actionTimeout)")
     }
-    let take: @Sendable (RPCAsyncSequence<Google_Longrunning_Operation, any Error>) async throws -> REAPI_ExecuteResponse = { updates in
+    let take: @Sendable (RPCAsyncSequence<Google_Longrunning_Operation, any Error>) async throws -> REAPI_ExecuteResponse = {
+      updates in
       for try await update in updates {
         if let response = try self.take(update, progress, stage) { return response }
       }
       throw CallError(
-        endpoint: connection.endpoint, call: "Execute", RPCError(code: .unavailable, message: "the server stopped telling of the action"))
+        endpoint: connection.endpoint, call: "Execute",
+        RPCError(code: .unavailable, message: "the server stopped telling of the action"))
     }
     if !operation.isEmpty {
       return try await connection.receive(RemoteMethods.waitExecution, .with { $0.name = operation }, timeout: rest, take)
@@ -81,7 +85,8 @@ struct ActionExecution: Sendable {
       return state.executions
     }
     guard count <= Self.executionLimit else {
-      throw RemoteError.invalidAnswer(connection.endpoint, call: "WaitExecution", reason: "it forgot the action \(count - 1) times")
+      throw RemoteError.invalidAnswer(
+        connection.endpoint, call: "WaitExecution", reason: "it forgot the action \(count - 1) times")
     }
     let request = REAPI_ExecuteRequest.with {
       $0.instanceName = connection.endpoint.instance
@@ -119,7 +124,9 @@ struct ActionExecution: Sendable {
       throw CallError(
         endpoint: connection.endpoint, call: "Execute", RPCError(code: status.rpcCode ?? .unknown, message: status.message))
     case .response(let any):
-      guard let response = try? REAPI_ExecuteResponse(unpackingAny: any) else { throw refuse("it is no response to an execution") }
+      guard let response = try? REAPI_ExecuteResponse(unpackingAny: any) else {
+        throw refuse("it is no response to an execution")
+      }
       return response
     case nil: throw refuse("it has neither a response nor an error")
     }

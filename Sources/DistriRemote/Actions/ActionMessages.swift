@@ -60,7 +60,9 @@ struct ActionMessages: Sendable {
 
     /// Adds the files of a directory, which are sorted, and the directory.
     mutating func addDirectory(_ files: ArraySlice<ActionFile>, depth: Int) throws(RemoteError) -> ContentDigest {
-      guard depth <= ActionMessages.depthLimit else { throw refuse("its directories are nested more than \(ActionMessages.depthLimit) deep") }
+      guard depth <= ActionMessages.depthLimit else {
+        throw refuse("its directories are nested more than \(ActionMessages.depthLimit) deep")
+      }
       var directory = REAPI_Directory()
       var rest = files
       while let file = rest.first {

@@ -68,13 +68,21 @@ struct BlobStore: Sendable {
       size += count + Self.overhead
     }
     try await atOnce(Self.callsAtOnce, batches) { try await uploadTogether($0) }
-    try await atOnce(Self.callsAtOnce, large) { try await BlobUpload(blob: $0, connection: connection, compresses: compresses).run() }
+    try await atOnce(Self.callsAtOnce, large) {
+      try await BlobUpload(blob: $0, connection: connection, compresses: compresses).run()
+    }
   }
 
   /// What a digest and a length take in a message, in bytes.
   private static let overhead = 96
 
-  private var compresses: Bool { capabilities.hasZstd && connection.options.compresses }
+  private var compresses: Bool {
+    switch connection.options.compression {
+    case .always: capabilities.hasZstd
+    case .automatic: capabilities.hasZstd && !endpoint.isLocal
+    case .never: false
+    }
+  }
 
   private func uploadTogether(_ blobs: [Blob]) async throws {
     let requests = try blobs.map { blob throws in
@@ -114,7 +122,8 @@ struct BlobStore: Sendable {
   /// - Throws: ``RemoteError/missingContent(_:_:)`` and the others; `CancellationError`.
   func contents(of digest: ContentDigest, limit: Int) async throws -> [UInt8] {
     guard digest.byteCount <= UInt64(limit), Int(digest.byteCount) <= capabilities.batchLimit else {
-      throw RemoteError.invalidAnswer(endpoint, call: "an action", reason: "\(digest) is larger than \(min(limit, capabilities.batchLimit)) bytes")
+      throw RemoteError.invalidAnswer(
+        endpoint, call: "an action", reason: "\(digest) is larger than \(min(limit, capabilities.batchLimit)) bytes")
     }
     if digest.byteCount == 0 { return [] }
     let call = RemoteMethods.batchReadBlobs.descriptor.method

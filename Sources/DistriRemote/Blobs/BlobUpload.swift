@@ -66,7 +66,9 @@ struct BlobUpload: Sendable {
     let answer: Google_Bytestream_WriteResponse
     do {
       answer = try await connection.send(RemoteMethods.write, timeout: connection.timeout(forBytes: size - start)) { writer in
-        var pieces = UploadPieces(reader: reader, from: start, byteCount: size, compressor: compresses ? FrameCompressor(level: 3, byteCount: Self.frameByteCount) : nil)
+        var pieces = UploadPieces(
+          reader: reader, from: start, byteCount: size,
+          compressor: compresses ? FrameCompressor(level: 3, byteCount: Self.frameByteCount) : nil)
         do {
           while let piece = try pieces.next(atLeast: Self.pieceByteCount) {
             let message = Google_Bytestream_WriteRequest.with {

@@ -39,7 +39,7 @@ public struct RemoteCluster: Sendable {
 
   private let servers: [RemoteServer]
   private let slots: ActionSlots
-  private let executions = SharedExecutions()
+  let executions = SharedExecutions()
   private let options: RemoteOptions
 
   /// For how long a lost server is looked for while there are others.
@@ -53,11 +53,10 @@ public struct RemoteCluster: Sendable {
     _ endpoints: [RemoteEndpoint], _ options: RemoteOptions = RemoteOptions(), _ body: (RemoteCluster) async throws -> R
   ) async throws -> R {
     let servers = try endpoints.map { RemoteServer(try Connection(to: $0, options)) }
-    return try await withThrowingTaskGroup(of: Void.self) { group in
-      for server in servers { group.addTask { await server.connection.run() } }
-      defer { group.cancelAll() }
-      return try await body(RemoteCluster(servers, options))
-    }
+    // Not in a task group: who is cancelled still tells the servers.
+    let connections = servers.map { server in Task { await server.connection.run() } }
+    defer { for connection in connections { connection.cancel() } }
+    return try await body(RemoteCluster(servers, options))
   }
 
   private init(_ servers: [RemoteServer], _ options: RemoteOptions) {
@@ -105,8 +104,8 @@ public struct RemoteCluster: Sendable {
 
   // MARK: Execution
 
-  /// Has an action executed, by whichever server has room, again by another where one is lost. The same action asked for twice at a time is executed
-  /// once. A command that fails is a result. Cancelled, it is cancelled on the server.
+  /// Has an action executed, by whichever server has room, again by another where one is lost or cannot. The same action asked for twice at a time is
+  /// executed once. A command that fails is a result. Cancelled, it is cancelled on the server.
   ///
   /// - Parameter skipsCache: executes it even when the result is known.
   /// - Throws: ``RemoteError``; `CancellationError`.
@@ -125,6 +124,7 @@ public struct RemoteCluster: Sendable {
     let policy = RetryPolicy(limit: options.retryTimeout)
     let start = ContinuousClock.now
     var failures = 0
+    var unable = 0
     while true {
       let attempt: Result<Execution, RemoteError> = try await slots.withSlot { index in
         let server = servers[index]
@@ -144,12 +144,20 @@ public struct RemoteCluster: Sendable {
         }
       }
       switch attempt {
-      case .success(let execution): return execution
+      case .success(let execution):
+        // A machine that cannot run builds, or was being shut down: another one may do better, once each.
+        guard [.machineUnable, .killed].contains(ActionEnd(status: Int32(clamping: execution.status))) else { return execution }
+        unable += 1
+        if unable >= servers.count { return execution }
+        if let index = servers.firstIndex(where: { $0.connection.endpoint == execution.endpoint }) { slots.avoid(index) }
+        report(.lost(execution.endpoint, "the command ended with status \(execution.status)"))
       case .failure(let error):
         failures += 1
         // All have their turn, whatever time that takes; then it is waited for the first that is back.
         if failures < servers.count { continue }
-        guard error.mayPass, let delay = policy.delay(afterFailures: failures, elapsed: ContinuousClock.now - start) else { throw error }
+        guard error.mayPass, let delay = policy.delay(afterFailures: failures, elapsed: ContinuousClock.now - start) else {
+          throw error
+        }
         try await Task.sleep(for: delay)
       }
     }
@@ -202,7 +210,8 @@ extension RemoteError {
   var mayPass: Bool {
     guard case .callFailed(_, _, let status, _) = self else { return false }
     return [
-      "cancelled", "unknown", "deadlineExceeded", "resourceExhausted", "aborted", "internalError", "unavailable", "failedPrecondition",
+      "cancelled", "unknown", "deadlineExceeded", "resourceExhausted", "aborted", "internalError", "unavailable",
+      "failedPrecondition",
     ].contains(status)
   }
 

@@ -38,7 +38,9 @@ final class RemoteServer: Sendable {
   ) async throws -> REAPI_ExecuteResponse {
     let blobs = try await blobs(patience: patience)
     let endpoint = connection.endpoint
-    guard blobs.capabilities.executes else { throw RemoteError.unsupported(endpoint, feature: "executes nothing; it is a cache only") }
+    guard blobs.capabilities.executes else {
+      throw RemoteError.unsupported(endpoint, feature: "executes nothing; it is a cache only")
+    }
     let execution = ActionExecution(connection: blobs.connection, digest: messages.digest, skipsCache: skipsCache)
     for _ in 0..<Self.uploadLimit {
       try await upload(messages.blobs, to: blobs, report: report)
@@ -51,7 +53,8 @@ final class RemoteServer: Sendable {
       }
     }
     throw RemoteError.callFailed(
-      endpoint, call: "Execute", status: "failedPrecondition", message: "the server lost inputs of the action \(Self.uploadLimit) times")
+      endpoint, call: "Execute", status: "failedPrecondition",
+      message: "the server lost inputs of the action \(Self.uploadLimit) times")
   }
 
   private func upload(
@@ -59,7 +62,9 @@ final class RemoteServer: Sendable {
   ) async throws {
     let missing = try await blobs.missing(of: contents.keys)
     let sent = missing.compactMap { contents[$0] }
-    if let blob = sent.first(where: { $0.content == .elsewhere }) { throw RemoteError.missingContent(connection.endpoint, blob.digest) }
+    if let blob = sent.first(where: { $0.content == .elsewhere }) {
+      throw RemoteError.missingContent(connection.endpoint, blob.digest)
+    }
     if sent.isEmpty { return }
     report(.uploading(sent.reduce(0) { $0 + $1.digest.byteCount }, connection.endpoint))
     try await blobs.upload(sent)

@@ -46,6 +46,9 @@ final class SharedExecutions: Sendable {
     }
   }
 
+  /// How many tasks wait for an execution.
+  func waiterCount(of digest: ContentDigest) -> Int { state.withLock { $0.running[digest]?.waiterCount ?? 0 } }
+
   /// One task fewer waits.
   private func leave(_ digest: ContentDigest, _ id: UInt64, cancels: Bool) {
     let cancelled = state.withLock { state -> Task<RemoteCluster.Execution, any Error>? in

@@ -31,7 +31,9 @@ struct Capabilities: Sendable, Hashable {
 
   init(_ answer: REAPI_ServerCapabilities, of endpoint: RemoteEndpoint) throws(RemoteError) {
     // A server that says nothing is from before there were versions, of which 2 was the first.
-    guard !answer.hasLowApiVersion || answer.lowApiVersion.major <= 2, !answer.hasHighApiVersion || answer.highApiVersion.major >= 2 else {
+    guard !answer.hasLowApiVersion || answer.lowApiVersion.major <= 2,
+      !answer.hasHighApiVersion || answer.highApiVersion.major >= 2
+    else {
       throw .unsupported(endpoint, feature: "does not speak version 2 of the Remote Execution API")
     }
     guard answer.hasCacheCapabilities, answer.cacheCapabilities.digestFunctions.contains(.sha256) else {

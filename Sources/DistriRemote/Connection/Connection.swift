@@ -48,7 +48,9 @@ struct Connection: Sendable {
   func run() async { try? await client.runConnections() }
 
   /// Asks once, and takes one answer.
-  func call<Request, Response>(_ method: RemoteMethod<Request, Response>, _ request: Request, timeout: Duration? = nil) async throws -> Response {
+  func call<Request, Response>(_ method: RemoteMethod<Request, Response>, _ request: Request, timeout: Duration? = nil)
+    async throws -> Response
+  {
     try await attempt(method) {
       try await client.unary(
         request: ClientRequest(message: request, metadata: try metadata()), descriptor: method.descriptor,
@@ -72,7 +74,8 @@ struct Connection: Sendable {
 
   /// Sends a stream, and takes one answer, which may come before all is sent.
   func send<Request, Response>(
-    _ method: RemoteMethod<Request, Response>, timeout: Duration, _ body: @escaping @Sendable (RPCWriter<Request>) async throws -> Void
+    _ method: RemoteMethod<Request, Response>, timeout: Duration,
+    _ body: @escaping @Sendable (RPCWriter<Request>) async throws -> Void
   ) async throws -> Response {
     try await attempt(method) {
       try await client.clientStreaming(
@@ -98,7 +101,9 @@ struct Connection: Sendable {
       } catch let error as CallError where error.mayPass {
         if progress() != reached { (start, failures, reached) = (.now, 0, progress()) }
         failures += 1
-        guard let delay = policy.delay(afterFailures: failures, elapsed: ContinuousClock.now - start) else { throw error.remoteError }
+        guard let delay = policy.delay(afterFailures: failures, elapsed: ContinuousClock.now - start) else {
+          throw error.remoteError
+        }
         try await Task.sleep(for: delay)
       } catch let error as CallError {
         throw error.remoteError

@@ -47,7 +47,8 @@ struct Credentials {
   func token(for endpoint: RemoteEndpoint) throws(RemoteError) -> String? {
     guard let path = options.tokenFile else { return nil }
     guard endpoint.isSecure || endpoint.isLocal else {
-      throw .invalidCredentials(path, reason: "a token is not sent to \(endpoint), where anybody on the way could read it; write grpcs://")
+      throw .invalidCredentials(
+        path, reason: "a token is not sent to \(endpoint), where anybody on the way could read it; write grpcs://")
     }
     let bytes = try contents(of: path)
     guard bytes.count <= Self.tokenLimit else { throw .invalidCredentials(path, reason: "is too large for a token") }

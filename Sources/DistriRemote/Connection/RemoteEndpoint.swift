@@ -44,12 +44,16 @@ public struct RemoteEndpoint: Sendable, Hashable, CustomStringConvertible {
       host = String(rest[..<colon])
       rest = rest[colon...]
     }
-    let isPlain = { (byte: UInt8) in byte < 0x80 && (Unicode.Scalar(byte).properties.isAlphabetic || (0x2d...0x3a).contains(byte) || byte == 0x5f) }
+    let isPlain = { (byte: UInt8) in
+      byte < 0x80 && (Unicode.Scalar(byte).properties.isAlphabetic || (0x2d...0x3a).contains(byte) || byte == 0x5f)
+    }
     guard !host.isEmpty, host.utf8.count <= 253, host.utf8.allSatisfy(isPlain) else { throw refuse("has no host's name") }
     if rest.isEmpty, isSecure {
       port = 443
     } else {
-      guard rest.hasPrefix(":"), let number = UInt16(rest.dropFirst()), number > 0 else { throw refuse("has no port, from 1 to 65535") }
+      let digits = rest.dropFirst()
+      guard rest.hasPrefix(":"), digits.utf8.allSatisfy({ (0x30...0x39).contains($0) }), let number = UInt16(digits), number > 0
+      else { throw refuse("has no port, from 1 to 65535") }
       port = Int(number)
     }
     let segments = instance.split(separator: "/", omittingEmptySubsequences: false)
@@ -64,7 +68,9 @@ public struct RemoteEndpoint: Sendable, Hashable, CustomStringConvertible {
   }
 
   /// Whether nobody outside of this machine can listen.
-  var isLocal: Bool { host == "localhost" || host == "::1" || host.hasPrefix("127.") && host.allSatisfy { $0.isNumber || $0 == "." } }
+  var isLocal: Bool {
+    host == "localhost" || host == "::1" || host.hasPrefix("127.") && host.allSatisfy { $0.isNumber || $0 == "." }
+  }
 }
 
 #endif

@@ -36,13 +36,16 @@ enum RemoteMethods {
     "\(reapi).ActionCache", "UpdateActionResult")
 
   static let execute = RemoteMethod<REAPI_ExecuteRequest, Google_Longrunning_Operation>("\(reapi).Execution", "Execute")
-  static let waitExecution = RemoteMethod<REAPI_WaitExecutionRequest, Google_Longrunning_Operation>("\(reapi).Execution", "WaitExecution")
+  static let waitExecution = RemoteMethod<REAPI_WaitExecutionRequest, Google_Longrunning_Operation>(
+    "\(reapi).Execution", "WaitExecution")
   static let cancelOperation = RemoteMethod<Google_Longrunning_CancelOperationRequest, Google_Protobuf_Empty>(
     "google.longrunning.Operations", "CancelOperation")
 
   static let read = RemoteMethod<Google_Bytestream_ReadRequest, Google_Bytestream_ReadResponse>(bytes, "Read")
   static let write = RemoteMethod<Google_Bytestream_WriteRequest, Google_Bytestream_WriteResponse>(bytes, "Write")
-  static let queryWriteStatus = RemoteMethod<Google_Bytestream_QueryWriteStatusRequest, Google_Bytestream_QueryWriteStatusResponse>(
+  static let queryWriteStatus = RemoteMethod<
+    Google_Bytestream_QueryWriteStatusRequest, Google_Bytestream_QueryWriteStatusResponse
+  >(
     bytes, "QueryWriteStatus")
 }
 

@@ -1,3 +1,4 @@
+// swift-format-ignore-file
 #if RemoteExecution
 
 // DO NOT EDIT.
@@ -939,7 +940,7 @@ nonisolated struct REAPI_ExecutedActionMetadata: @unchecked Sendable {
 
   init() {}
 
-  fileprivate var _storage = _StorageClass.defaultInstance
+  fileprivate var _storage = unsafe _StorageClass.defaultInstance
 }
 
 /// An ActionResult represents the result of an
@@ -1600,7 +1601,7 @@ nonisolated struct REAPI_ExecuteResponse: @unchecked Sendable {
 
   init() {}
 
-  fileprivate var _storage = _StorageClass.defaultInstance
+  fileprivate var _storage = unsafe _StorageClass.defaultInstance
 }
 
 /// The current stage of action execution.
@@ -1872,7 +1873,7 @@ nonisolated struct REAPI_UpdateActionResultRequest: @unchecked Sendable {
 
   init() {}
 
-  fileprivate var _storage = _StorageClass.defaultInstance
+  fileprivate var _storage = unsafe _StorageClass.defaultInstance
 }
 
 /// A request message for
@@ -2285,7 +2286,7 @@ nonisolated struct REAPI_ServerCapabilities: @unchecked Sendable {
 
   init() {}
 
-  fileprivate var _storage = _StorageClass.defaultInstance
+  fileprivate var _storage = unsafe _StorageClass.defaultInstance
 }
 
 /// The digest function used for converting values into keys for CAS and Action

@@ -21,7 +21,7 @@ struct BuildTool: ParsableCommand {
       """,
     subcommands: [
       ImportCommand.self, ScaffoldCommand.self, BuildCommand.self, BatchCommand.self, BumpCommand.self, LintCommand.self,
-      PatchCommand.self, EnvCommand.self, LogCommand.self, WhyCommand.self, SbomCommand.self,
+      PatchCommand.self, EnvCommand.self, LogCommand.self, WhyCommand.self, SbomCommand.self, ActionCommand.self,
     ])
 }
 
