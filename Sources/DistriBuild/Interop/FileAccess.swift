@@ -5,7 +5,7 @@ import SystemPackage
 
 extension FileDescriptor {
   /// Up to so many bytes at an offset, fewer at the end of the file only.
-  func bytes(at offset: UInt64, atMost count: Int) throws(Errno) -> [UInt8] {
+  package func bytes(at offset: UInt64, atMost count: Int) throws(Errno) -> [UInt8] {
     guard count > 0, var position = Int64(exactly: offset), position <= Int64.max - Int64(count) else { return [] }
     do {
       return try unsafe [UInt8](unsafeUninitializedCapacity: count) { buffer, filled in

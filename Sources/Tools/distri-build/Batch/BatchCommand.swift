@@ -22,6 +22,7 @@ struct BatchCommand: AsyncParsableCommand {
         distri-build batch pkgs --store /roimg --sources ~/sources --bootstrap-toolchain --keep-going
         distri-build batch pkgs --store /roimg --dry-run nano
         distri-build batch pkgs --store /roimg --bootstrap-toolchain --scaling
+        distri-build batch pkgs --store /roimg --executor grpc://10.0.0.7:8980/main --workers 64
 
       Prints the full name of every package that was built, a line each. The status is 1 when something failed.
       """)
@@ -37,7 +38,7 @@ struct BatchCommand: AsyncParsableCommand {
   @Option(help: "How many jobs all builds together may start at once.")
   var jobs = ProcessInfo.processInfo.activeProcessorCount
 
-  @Option(help: "How many builds may run at once. Without it, as many as jobs, at most 8.")
+  @Option(help: "How many builds may run at once. Without it, as many as jobs, at most 8; on other machines, one a server.")
   var workers: Int?
 
   @Option(
@@ -47,6 +48,8 @@ struct BatchCommand: AsyncParsableCommand {
   var memoryBudget: UInt64?
 
   @OptionGroup(title: "Limits of each build") var limitOptions: LimitOptions
+
+  @OptionGroup(title: "Other machines") var clusterOptions: ClusterOptions
 
   @Flag(help: "After a failure, go on with all that does not need the failed package.")
   var keepGoing = false
@@ -112,12 +115,16 @@ struct BatchCommand: AsyncParsableCommand {
     builder.limits = limitOptions.limits
     let recorder = BatchRecorder(history: history, path: historyPath)
     let spans = Trace()
-    let executor = LocalExecutor(builder)
-    let task = Task {
-      try await batch.run(schedule, on: executor) { event in
-        report.handle(event)
-        recorder.handle(event)
-        spans.add(event)
+    let local = LocalExecutor(builder)
+    let task = Task { [clusterOptions, sourceOptions, workPath, budget] in
+      try await clusterOptions.withExecutor(
+        else: local, store: store, work: workPath, sources: sourceOptions, workers: budget.workers
+      ) { executor in
+        try await batch.run(schedule, on: executor) { event in
+          report.handle(event)
+          recorder.handle(event)
+          spans.add(event)
+        }
       }
     }
     // Times go on where nothing else happens.
@@ -168,7 +175,12 @@ struct BatchCommand: AsyncParsableCommand {
   private var timesPath: FilePath { times.map { absolutePath($0) } ?? historyPath }
 
   private var budget: Schedule.Budget {
-    Schedule.Budget(
+    // Other machines decide by themselves how much a build takes.
+    if clusterOptions.executor != nil {
+      let count = workers ?? clusterOptions.executorCount
+      return Schedule.Budget(workers: count, jobs: count)
+    }
+    return Schedule.Budget(
       workers: workers ?? min(jobs, 8), jobs: jobs, memory: memoryBudget ?? ProcessInfo.processInfo.physicalMemory / 4 * 3)
   }
 }
