@@ -61,14 +61,16 @@ struct ActionComposition {
   let digests: FileDigests
   let planner: ActionPlanner
 
-  /// - Parameter work: where builds happen; digests are kept there.
-  init(store: LocalStore, work: FilePath, sources: SourceOptions) throws {
+  /// - Parameters:
+  ///   - work: where builds happen; digests are kept there.
+  ///   - builder: the distri-build that is run; this one, unless told otherwise.
+  init(store: LocalStore, work: FilePath, sources: SourceOptions, builder: FilePath = "/proc/self/exe") throws {
     digests = FileDigests(path: work.appending("file-digests"))
     var cache = sources.cache(below: work)
     cache.digests = digests
     planner = ActionPlanner(
       packages: ActionPackages(store: store, digests: digests), sources: cache,
-      tool: try ActionTool(program: "/proc/self/exe", patchelf: Self.program(ActionLayout.patchelf), digests: digests))
+      tool: try ActionTool(program: builder, patchelf: Self.program(ActionLayout.patchelf), digests: digests))
   }
 
   /// A program of the host, as a shell would find it.

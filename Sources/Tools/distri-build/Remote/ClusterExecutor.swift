@@ -23,7 +23,8 @@ extension ClusterOptions {
   ) async throws -> R {
     #if RemoteExecution
     if let servers = executor ?? cache {
-      let composition = try ActionComposition(store: store, work: work, sources: sources)
+      let composition = try ActionComposition(
+        store: store, work: work, sources: sources, builder: builder.map { absolutePath($0) } ?? "/proc/self/exe")
       defer { composition.digests.write() }
       var planner = composition.planner
       planner.platform = platformProperties

@@ -39,6 +39,12 @@ struct ClusterOptions: ParsableArguments {
       "What a worker has to be, as the cluster calls it, such as OSFamily=linux. May be given several times.", valueName: "name=value"))
   var platform: [String] = []
 
+  @Option(
+    help: ArgumentHelp(
+      "The distri-build that workers run: who shares a cache names the same, since it is an input, too. Without it, this one.",
+      valueName: "file"))
+  var builder: String?
+
   @Option(help: ArgumentHelp("A file with a bearer token for the servers.", valueName: "file"))
   var remoteTokenFile: String?
 
