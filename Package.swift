@@ -19,6 +19,14 @@ let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
 // RSA.
 let cryptoExtras = Target.Dependency.product(name: "CryptoExtras", package: "swift-crypto")
 
+/// Without this trait nothing that gRPC needs is compiled.
+let remote = Set(["RemoteExecution"])
+let grpc = Target.Dependency.product(name: "GRPCCore", package: "grpc-swift-2", condition: .when(traits: remote))
+let grpcTransport = Target.Dependency.product(
+  name: "GRPCNIOTransportHTTP2Posix", package: "grpc-swift-nio-transport", condition: .when(traits: remote))
+let grpcProtobuf = Target.Dependency.product(
+  name: "GRPCProtobuf", package: "grpc-swift-protobuf", condition: .when(traits: remote))
+
 let package = Package(
   name: "distri",
   products: [
@@ -26,11 +34,16 @@ let package = Package(
     .library(name: "DistriFS", targets: ["DistriFS"]),
     .library(name: "DistriBuild", targets: ["DistriBuild"]),
     .library(name: "DistriRepo", targets: ["DistriRepo"]),
+    .library(name: "DistriRemote", targets: ["DistriRemote"]),
     .executable(name: "distri-fuse", targets: ["distri-fuse"]),
     .executable(name: "distri-build", targets: ["distri-build"]),
     .executable(name: "distri-fetch", targets: ["distri-fetch"]),
     .executable(name: "distri-mkimage", targets: ["distri-mkimage"]),
     .executable(name: "distri-init", targets: ["distri-init"]),
+  ],
+  traits: [
+    .trait(
+      name: "RemoteExecution", description: "Builds on clusters that speak the Remote Execution API (DistriRemote, distri-build).")
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
@@ -40,6 +53,10 @@ let package = Package(
     .package(url: "https://github.com/apple/swift-protobuf", from: "1.39.0", traits: []),
     .package(url: "https://github.com/apple/swift-crypto", from: "4.5.0"),
     .package(url: "https://github.com/swhitty/FlyingFox", from: "0.27.0"),
+    // With the trait RemoteExecution only.
+    .package(url: "https://github.com/grpc/grpc-swift-2", from: "2.4.3"),
+    .package(url: "https://github.com/grpc/grpc-swift-nio-transport", from: "2.9.2"),
+    .package(url: "https://github.com/grpc/grpc-swift-protobuf", from: "2.4.1"),
   ],
   targets: [
     // DistriStore: packages at rest.
@@ -83,6 +100,12 @@ let package = Package(
       name: "DistriRepo", dependencies: ["DistriStore", "CCurl", "CLinux", system, logging, crypto, cryptoExtras],
       exclude: ["CCurl"], swiftSettings: library),
 
+    // DistriRemote: builds on other machines. Empty without the trait RemoteExecution.
+    .target(
+      name: "DistriRemote",
+      dependencies: ["DistriStore", "DistriBuild", system, logging, crypto, protobuf, grpc, grpcTransport, grpcProtobuf],
+      swiftSettings: library),
+
     // The tools, composed from the libraries.
     .target(
       name: "ToolSupport", dependencies: ["DistriStore", system, logging, arguments],
@@ -106,6 +129,7 @@ let package = Package(
       name: "distri-build",
       dependencies: [
         "DistriStore", "DistriFS", "DistriBuild", "DistriRepo", "RepositorySupport", "ToolSupport", arguments, system, logging,
+        .target(name: "DistriRemote", condition: .when(traits: remote)),
       ],
       path: "Sources/Tools/distri-build", swiftSettings: tool),
     .executableTarget(
@@ -149,6 +173,12 @@ let package = Package(
     .testTarget(
       name: "DistriRepoTests", dependencies: ["DistriRepo", "TestSupport", "tuf-client"],
       exclude: ["Trust/interop.py", "Support/s3.py"],
+      swiftSettings: tool),
+    .testTarget(
+      name: "DistriRemoteTests",
+      dependencies: [
+        "DistriRemote", "DistriBuild", "DistriStore", "TestSupport", system, crypto, protobuf, grpc, grpcTransport, grpcProtobuf,
+      ],
       swiftSettings: tool),
     .executableTarget(
       name: "poison-mount", dependencies: ["DistriFS", "FSTestSupport", "CSupervisor", system], path: "Tests/poison-mount",

@@ -1,6 +1,7 @@
 // SPDX-FileCopyrightText: The distri authors
 // SPDX-License-Identifier: Apache-2.0
 
+import DistriBuild
 import DistriStore
 import SystemPackage
 
@@ -62,7 +63,17 @@ struct InitramfsContents {
   }
 
   private func addSharedObjects(to contents: inout Contents) throws {
-    let objects = try SharedObjects(of: [initProgram] + (cryptsetup.map { [$0] } ?? []), searching: libraryDirectories)
+    let programs = [initProgram] + (cryptsetup.map { [$0] } ?? [])
+    let objects: SharedObjects
+    do {
+      objects = try SharedObjects(of: programs, searching: libraryDirectories)
+    } catch {
+      switch error {
+      case .missingObject(let name, let user): throw MkimageError.missingObject(name, neededBy: user)
+      case .tool(let program, let reason): throw MkimageError.unusableFile(program, reason: reason)
+      default: throw error
+      }
+    }
     guard let interpreter = objects.interpreter else { return }
     try contents.addFile(TreePath(parsing: "lib/ld.so"), FilePath(interpreter).resolved().asSource(), permissions: 0o755)
     for (name, path) in objects.files {
