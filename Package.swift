@@ -19,18 +19,31 @@ let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
 // RSA.
 let cryptoExtras = Target.Dependency.product(name: "CryptoExtras", package: "swift-crypto")
 
+/// Without this trait nothing that gRPC needs is compiled.
+let remote = Set(["RemoteExecution"])
+let grpc = Target.Dependency.product(name: "GRPCCore", package: "grpc-swift-2", condition: .when(traits: remote))
+let grpcTransport = Target.Dependency.product(
+  name: "GRPCNIOTransportHTTP2Posix", package: "grpc-swift-nio-transport", condition: .when(traits: remote))
+let grpcProtobuf = Target.Dependency.product(
+  name: "GRPCProtobuf", package: "grpc-swift-protobuf", condition: .when(traits: remote))
+
 let package = Package(
   name: "distri",
   products: [
-    .library(name: "DistriStore", targets: ["DistriStore"]),
+    .library(name: "DistriStore", targets: ["DistriStore", "DistriArchive"]),
     .library(name: "DistriFS", targets: ["DistriFS"]),
     .library(name: "DistriBuild", targets: ["DistriBuild"]),
     .library(name: "DistriRepo", targets: ["DistriRepo"]),
+    .library(name: "DistriRemote", targets: ["DistriRemote"]),
     .executable(name: "distri-fuse", targets: ["distri-fuse"]),
     .executable(name: "distri-build", targets: ["distri-build"]),
     .executable(name: "distri-fetch", targets: ["distri-fetch"]),
     .executable(name: "distri-mkimage", targets: ["distri-mkimage"]),
     .executable(name: "distri-init", targets: ["distri-init"]),
+  ],
+  traits: [
+    .trait(
+      name: "RemoteExecution", description: "Builds on clusters that speak the Remote Execution API (DistriRemote, distri-build).")
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
@@ -40,21 +53,29 @@ let package = Package(
     .package(url: "https://github.com/apple/swift-protobuf", from: "1.39.0", traits: []),
     .package(url: "https://github.com/apple/swift-crypto", from: "4.5.0"),
     .package(url: "https://github.com/swhitty/FlyingFox", from: "0.27.0"),
+    // With the trait RemoteExecution only.
+    .package(url: "https://github.com/grpc/grpc-swift-2", from: "2.4.3"),
+    .package(url: "https://github.com/grpc/grpc-swift-nio-transport", from: "2.9.2"),
+    .package(url: "https://github.com/grpc/grpc-swift-protobuf", from: "2.4.1"),
   ],
   targets: [
     // DistriStore: packages at rest.
     .systemLibrary(
       name: "CSquashFS", path: "Sources/DistriStore/CSquashFS", pkgConfig: "libsquashfs1",
       providers: [.apt(["libsquashfs-dev"])]),
-    .systemLibrary(
-      name: "CArchive", path: "Sources/DistriStore/CArchive", pkgConfig: "libarchive",
-      providers: [.apt(["libarchive-dev"])]),
     .target(name: "CLinux", path: "Sources/DistriStore/CLinux"),
     .target(
-      name: "DistriStore", dependencies: ["CSquashFS", "CArchive", "CLinux", system, protobuf],
+      name: "DistriStore", dependencies: ["CSquashFS", "CLinux", system, protobuf],
       exclude: [
-        "CSquashFS", "CArchive", "CLinux", "Metadata/Schema/meta.proto", "Metadata/Schema/mirrormeta.proto",
+        "CSquashFS", "CLinux", "Archive", "Metadata/Schema/meta.proto", "Metadata/Schema/mirrormeta.proto",
       ], swiftSettings: library),
+    // A module of its own, so that who only mounts does without libarchive and the 40 MB that it needs.
+    .systemLibrary(
+      name: "CArchive", path: "Sources/DistriStore/Archive/CArchive", pkgConfig: "libarchive",
+      providers: [.apt(["libarchive-dev"])]),
+    .target(
+      name: "DistriArchive", dependencies: ["DistriStore", "CArchive", system], path: "Sources/DistriStore/Archive",
+      exclude: ["CArchive"], swiftSettings: library),
 
     // DistriFS: the view /ro of a store.
     .systemLibrary(
@@ -68,7 +89,7 @@ let package = Package(
     // DistriBuild: definitions and foreign packages → packages.
     .target(name: "CSandbox", path: "Sources/DistriBuild/CSandbox"),
     .target(
-      name: "DistriBuild", dependencies: ["DistriStore", "CSandbox", "CLinux", system, logging, crypto],
+      name: "DistriBuild", dependencies: ["DistriStore", "DistriArchive", "CSandbox", "CLinux", system, logging, crypto],
       exclude: ["CSandbox", "Wrapper"], swiftSettings: library),
 
     // DistriRepo: repositories over HTTP or a directory.
@@ -78,6 +99,12 @@ let package = Package(
     .target(
       name: "DistriRepo", dependencies: ["DistriStore", "CCurl", "CLinux", system, logging, crypto, cryptoExtras],
       exclude: ["CCurl"], swiftSettings: library),
+
+    // DistriRemote: builds on other machines. Empty without the trait RemoteExecution.
+    .target(
+      name: "DistriRemote",
+      dependencies: ["DistriStore", "DistriBuild", system, logging, crypto, protobuf, grpc, grpcTransport, grpcProtobuf],
+      swiftSettings: library),
 
     // The tools, composed from the libraries.
     .target(
@@ -89,16 +116,20 @@ let package = Package(
     .executableTarget(
       name: "distri-fuse",
       dependencies: [
-        "DistriStore", "DistriFS", "DistriBuild", "DistriRepo", "CSupervisor", "RepositorySupport", "ToolSupport", arguments,
-        system,
-        logging,
+        "DistriStore", "DistriFS", "DistriBuild", "DistriRepo", "ViewSupervisor", "RepositorySupport", "ToolSupport", arguments,
+        system, logging,
       ],
-      path: "Sources/Tools/distri-fuse", exclude: ["CSupervisor"], swiftSettings: tool),
-    .target(name: "CSupervisor", path: "Sources/Tools/distri-fuse/CSupervisor"),
+      path: "Sources/Tools/distri-fuse", exclude: ["Supervisor"], swiftSettings: tool),
+    // What holds a mount while servers come and go: also a part of distri-init, which must be small.
+    .target(
+      name: "ViewSupervisor", dependencies: ["DistriStore", "DistriFS", "CSupervisor", system],
+      path: "Sources/Tools/distri-fuse/Supervisor", exclude: ["CSupervisor"], swiftSettings: tool),
+    .target(name: "CSupervisor", path: "Sources/Tools/distri-fuse/Supervisor/CSupervisor"),
     .executableTarget(
       name: "distri-build",
       dependencies: [
         "DistriStore", "DistriFS", "DistriBuild", "DistriRepo", "RepositorySupport", "ToolSupport", arguments, system, logging,
+        .target(name: "DistriRemote", condition: .when(traits: remote)),
       ],
       path: "Sources/Tools/distri-build", swiftSettings: tool),
     .executableTarget(
@@ -110,10 +141,13 @@ let package = Package(
       path: "Sources/Tools/distri-fetch", swiftSettings: tool),
     .executableTarget(
       name: "distri-mkimage",
-      dependencies: ["DistriStore", "DistriFS", "DistriBuild", "CLinux", "ToolSupport", arguments, system, logging, crypto],
+      dependencies: [
+        "DistriStore", "DistriArchive", "DistriFS", "DistriBuild", "CLinux", "ToolSupport", arguments, system, logging, crypto,
+      ],
       path: "Sources/Tools/distri-mkimage", swiftSettings: tool),
     .executableTarget(
-      name: "distri-init", dependencies: ["CInit"], path: "Sources/Tools/distri-init", exclude: ["CInit"],
+      name: "distri-init", dependencies: ["CInit", "DistriFS", "ViewSupervisor", system], path: "Sources/Tools/distri-init",
+      exclude: ["CInit"],
       swiftSettings: tool),
     .target(name: "CInit", path: "Sources/Tools/distri-init/CInit"),
 
@@ -121,8 +155,10 @@ let package = Package(
     .target(
       name: "TestSupport", dependencies: ["DistriStore", system], path: "Tests/TestSupport", swiftSettings: tool),
     .executableTarget(
-      name: "store-worker", dependencies: ["DistriStore", "TestSupport", system], path: "Tests/store-worker", swiftSettings: tool),
-    .testTarget(name: "DistriStoreTests", dependencies: ["DistriStore", "TestSupport", "store-worker"], swiftSettings: tool),
+      name: "store-worker", dependencies: ["DistriStore", "DistriArchive", "TestSupport", system], path: "Tests/store-worker",
+      swiftSettings: tool),
+    .testTarget(
+      name: "DistriStoreTests", dependencies: ["DistriStore", "DistriArchive", "TestSupport", "store-worker"], swiftSettings: tool),
     .target(
       name: "FSTestSupport", dependencies: ["DistriFS", "CLinux", "CTestCalls", "TestSupport", system],
       path: "Tests/FSTestSupport", exclude: ["CTestCalls"], swiftSettings: tool),
@@ -138,12 +174,18 @@ let package = Package(
       name: "DistriRepoTests", dependencies: ["DistriRepo", "TestSupport", "tuf-client"],
       exclude: ["Trust/interop.py", "Support/s3.py"],
       swiftSettings: tool),
+    .testTarget(
+      name: "DistriRemoteTests",
+      dependencies: [
+        "DistriRemote", "DistriBuild", "DistriStore", "TestSupport", system, crypto, protobuf, grpc, grpcTransport, grpcProtobuf,
+      ],
+      swiftSettings: tool),
     .executableTarget(
       name: "poison-mount", dependencies: ["DistriFS", "FSTestSupport", "CSupervisor", system], path: "Tests/poison-mount",
       swiftSettings: tool),
     .testTarget(
       name: "MountTests",
-      dependencies: ["DistriFS", "FSTestSupport", "CTestCalls", "TestSupport", "distri-fuse", "poison-mount"],
+      dependencies: ["DistriFS", "FSTestSupport", "CTestCalls", "TestSupport", "ViewSupervisor", "distri-fuse", "poison-mount"],
       swiftSettings: tool),
     .testTarget(
       name: "ToolTests", dependencies: ["DistriStore", "TestSupport", "distri-init", "distri-mkimage", system],

@@ -26,6 +26,8 @@ public enum BuildError: Error, Sendable, Equatable {
   case workspaceInUse(FilePath)
   /// A program of the host that is missing or failed, such as `patchelf` or `apt-get`.
   case tool(String, reason: String)
+  /// A shared object that a program of the host needs, and that is nowhere where the loader looks.
+  case missingObject(String, neededBy: String)
   /// A system call failed.
   case system(operation: String, path: FilePath, Errno)
 }
@@ -57,6 +59,8 @@ extension BuildError: CustomStringConvertible {
       "another build works in \(directory); wait for its end, or give this one another directory"
     case .tool(let program, let reason):
       "\(program): \(reason)"
+    case .missingObject(let name, let user):
+      "\(user) needs \(name), which was not found where the loader looks"
     case .system(let operation, let path, let errno):
       "\(operation) \(path): \(errno)"
     }
@@ -70,6 +74,9 @@ extension BuildError: CustomStringConvertible {
   private static func advice(_ operation: String, _ errno: Errno) -> String {
     if operation == SandboxProcess.limitOfProcesses {
       return "; root needs a control group with the controller «pids», and none can be made below /sys/fs/cgroup"
+    }
+    if operation.hasPrefix("proc on "), errno == .notPermitted {
+      return "; the container that we are in covers parts of its /proc (docker: --security-opt systempaths=unconfined)"
     }
     guard operation == SandboxStage.createNamespaces.description else { return "" }
     return switch errno {

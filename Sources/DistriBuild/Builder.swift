@@ -26,6 +26,10 @@ public struct Builder: Sendable {
   public var jobs = 1
   /// Packages to take for names of definitions, instead of the newest of the store.
   public var choices: [String: PackageID] = [:]
+  /// The digest of the inputs, where somebody else has computed it; nil: of what is here.
+  public var inputDigest: String?
+  /// The command of the program that rewrites ELF files.
+  public var patchelf = ["patchelf"]
   /// How much memory, processes and time the steps may take.
   public var limits = SandboxPlan.Limits()
   /// Who looks into builds, and where.
@@ -61,7 +65,8 @@ public struct Builder: Sendable {
     let package = try await freshPackage(of: file)
     let resolution = try await DependencyResolution(definition, for: architecture, in: store, choices: choices)
     let dependencies = try await resolution.buildDependencies()
-    let digest = try await InputDigest(definition: file, resolution: resolution, store: store)
+    var digest = inputDigest
+    if digest == nil { digest = try await InputDigest(definition: file, resolution: resolution, store: store).text }
     let contents = try await PackageSet(dependencies, named: Set(resolution.inputs()), in: store)
     let workspace = try await Workspace(for: file, package: package, below: work, jobs: jobs)
     report(.started(package, dependencies: dependencies, log: workspace.log))
@@ -98,7 +103,7 @@ public struct Builder: Sendable {
     try installation.applyCapabilities(to: &parts[0].tree)
     let source = SourcePackage(layout: workspace.layout, original: original)
     try await timed("image") { [parts] in
-      let metadata = try metadata(of: parts, definition, resolution, plan, digest)
+      let metadata = try metadata(of: parts, definition, resolution, plan, digest ?? "")
       try await write(parts, metadata, symbols, source, sourceDate: sourceDate)
     }
     for part in parts {
@@ -141,12 +146,14 @@ public struct Builder: Sendable {
       parts.append(.init(package: package, tree: tree, named: try named(split.runtimeDependencies, byDefinition)))
     }
     let linker = try BuildEnvironment(dependencies: contents, architecture: architecture).dynamicLinker()
-    return try await PackageFinisher(dependencies: contents, store: store, dynamicLinker: linker).finish(parts)
+    return try await PackageFinisher(
+      dependencies: contents, store: store, dynamicLinker: linker, rewriter: ELFRewriter(command: patchelf)
+    ).finish(parts)
   }
 
   private func metadata(
     of parts: [PackageFinisher.Part], _ definition: Definition, _ resolution: DependencyResolution, _ plan: BuildPlan,
-    _ digest: InputDigest
+    _ digest: String
   ) throws -> [PackageMetadata] {
     let unions = try definition.runtimeUnions.map { union in
       guard let base = try resolution.resolve([union.package]).first else {
@@ -157,7 +164,7 @@ public struct Builder: Sendable {
     return parts.enumerated().map { index, part in
       PackageMetadata(
         runtimeDependencies: part.closure, sourcePackage: definition.name, version: part.package.version,
-        runtimeUnions: index == 0 ? unions : [], inputDigest: digest.text, license: definition.license,
+        runtimeUnions: index == 0 ? unions : [], inputDigest: digest, license: definition.license,
         summary: definition.summary, homepage: definition.homepage, dependencyReasons: part.reasons.metadata,
         sourceURL: definition.source, sourceHash: definition.hash, buildDependencies: plan.dependencies)
     }

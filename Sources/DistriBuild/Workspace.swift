@@ -18,7 +18,7 @@ struct Workspace: Sendable {
   init(for file: DefinitionFile, package: PackageID, below work: FilePath, jobs: Int) async throws {
     let home = work.appending(package.name)
     directory = home.appending("\(package.architecture)-\(package.version)")
-    log = home.appending("build-\(package.architecture)-\(package.version).log")
+    log = Self.log(of: package, below: work)
     layout = BuildLayout(
       package: package, definition: file.path.removingLastComponent(), below: directory,
       buildsInTree: file.definition.buildsInTree, jobs: jobs)
@@ -36,6 +36,11 @@ struct Workspace: Sendable {
       try layout.installed.appending("out").appending(name).makeDirectories()
       try layout.destination.appending("ro").appending(name).makeLink(to: "\(package)/out/\(name)")
     }
+  }
+
+  /// Where the log of a build is.
+  static func log(of package: PackageID, below work: FilePath) -> FilePath {
+    work.appending(package.name).appending("build-\(package.architecture)-\(package.version).log")
   }
 
   /// Refuses what a hostile step may leave: a link in place of a directory would lead us into the host.

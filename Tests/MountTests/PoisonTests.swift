@@ -8,7 +8,7 @@ import SystemPackage
 import TestSupport
 import Testing
 
-@testable import distri_fuse
+@testable import ViewSupervisor
 
 extension MountTests {
   @Suite struct PoisonTests {

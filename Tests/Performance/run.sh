@@ -12,3 +12,4 @@ echo '## A sandbox' && ./sandbox.sh
 echo '## Installing' && python3 install.py "$bin"
 echo '## Updating' && ./delta.sh "$bin"
 echo '## Trust' && ./trust.sh "$bin"
+echo '## An initramfs' && ./initramfs.sh "$bin"

@@ -8,67 +8,11 @@ import Testing
 
 /// `distri-build batch` and its kin, with a store of imported packages, in the real sandbox.
 @Suite(.serialized) struct BatchSystemTests {
-  private static let imported = WholeLifeTests.folder.appending("store")
-
-  /// A folder with definitions, and a store of the imported packages.
-  private final class Bench {
-    let folder: TemporaryDirectory
-    var path: String { folder.path.string }
-
-    init(_ definitions: [String: String]) async throws {
-      folder = try TemporaryDirectory()
-      try FileManager.default.createDirectory(atPath: "\(folder.path)/store", withIntermediateDirectories: true)
-      for name in try FileManager.default.contentsOfDirectory(atPath: BatchSystemTests.imported.string)
-      where name.hasSuffix(".squashfs") || name.hasSuffix(".meta.textproto") {
-        let target = BatchSystemTests.imported.appending(name).string
-        // Names without a version are links.
-        if (try? FileManager.default.destinationOfSymbolicLink(atPath: target)) != nil { continue }
-        do {
-          try FileManager.default.linkItem(atPath: target, toPath: "\(path)/store/\(name)")
-        } catch {
-          try FileManager.default.copyItem(atPath: target, toPath: "\(path)/store/\(name)")
-        }
-      }
-      for (name, text) in definitions { try write(name, text) }
-    }
-
-    /// A definition whose step is a script of bash.
-    func write(_ name: String, _ text: String) throws {
-      try FileManager.default.createDirectory(atPath: "\(path)/pkgs/\(name)", withIntermediateDirectories: true)
-      let fields =
-        "source: \"empty://\"\ndep: \"bash\"\ndep: \"coreutils\"\n" + (text.contains("version:") ? "" : "version: \"1-1\"\n")
-      try Data((fields + text + "\n").utf8).write(to: URL(filePath: "\(path)/pkgs/\(name)/build.textproto"))
-    }
-
-    func run(_ command: String, _ arguments: [String]) async throws -> ToolProcess.Outcome {
-      try await ToolProcess.run("distri-build", [command, "\(path)/pkgs", "--store", "\(path)/store"] + arguments)
-    }
-
-    func text(_ file: String) throws -> String { try String(contentsOfFile: "\(path)/\(file)", encoding: .utf8) }
-
-    var built: [String] {
-      get throws {
-        let names = try FileManager.default.contentsOfDirectory(atPath: "\(path)/store")
-        return names.filter { ["a-", "b-", "c-", "d-", "x-", "y-"].contains(where: $0.hasPrefix) && $0.hasSuffix(".squashfs") }
-          .sorted()
-      }
-    }
-  }
-
-  private static func step(_ script: String, needs: [String] = []) -> String {
-    needs.map { "dep: \"\($0)\"\n" }.joined()
-      + "build_step: { argv: \"bash\" argv: \"-euc\" argv: \"mkdir -p ${DISTRI_DESTDIR}${DISTRI_PREFIX}/share; \(script)\" }"
-  }
-
-  /// Writes what the package's dependencies have written, and its own name.
-  private static func chain(_ name: String, needs: [String] = []) -> String {
-    let parts = needs.map { "/ro/${DISTRI_RESOLVE:\($0)}/out/share/\($0)" }.joined(separator: " ")
-    let file = "${DISTRI_DESTDIR}${DISTRI_PREFIX}/share/\(name)"
-    return step((parts.isEmpty ? "" : "cat \(parts) > \(file); ") + "echo \(name) >> \(file)", needs: needs)
-  }
+  private typealias Bench = DefinitionBench
 
   private static let diamond = [
-    "a": chain("a"), "b": chain("b", needs: ["a"]), "c": chain("c", needs: ["a"]), "d": chain("d", needs: ["b", "c"]),
+    "a": Bench.chain("a"), "b": Bench.chain("b", needs: ["a"]), "c": Bench.chain("c", needs: ["a"]),
+    "d": Bench.chain("d", needs: ["b", "c"]),
   ]
 
   @Test func `a set is built in order, left alone when nothing changes, and built again with new revisions when something does`()
@@ -78,6 +22,14 @@ import Testing
     let plan = try await bench.run("batch", ["--dry-run"])
     #expect(plan.output == "build a-amd64-1-1\nbuild b-amd64-1-1\nbuild c-amd64-1-1\nbuild d-amd64-1-1\n")
     #expect(try bench.built == [])
+
+    // What was never built takes the usual time.
+    try Data("a 120000 1 0\n".utf8).write(to: URL(filePath: "\(bench.path)/times"))
+    let scaling = try await bench.run("batch", ["--scaling", "--times", "\(bench.path)/times"])
+    #expect(
+      scaling.output.hasPrefix("workers 1 0:08:00 1.00\nworkers 2 0:06:00 1.33\nworkers 4 0:06:00 1.33\n"), "\(scaling.output)")
+    #expect(scaling.output.hasSuffix("workers 512 0:06:00 1.33\nlevel 1 1\nlevel 2 2\nlevel 3 1\n"))
+    #expect(scaling.errors.contains("a → b → d") && scaling.errors.contains("3 were never built"), "\(scaling.errors)")
 
     let first = try await bench.run("batch", ["--workers", "2", "--jobs", "2", "--trace", "\(bench.path)/trace.json"])
     try #require(first.status == 0, "\(first.errors)")
@@ -95,9 +47,9 @@ import Testing
     let second = try await bench.run("batch", [])
     #expect(second.output == "" && second.errors.contains("0 to build, 4 current"))
 
-    try bench.write("a", Self.chain("a") + "\n# a comment changes nothing")
+    try bench.write("a", Bench.chain("a") + "\n# a comment changes nothing")
     #expect(try await bench.run("batch", ["--dry-run"]).output.split(separator: "\n").allSatisfy { $0.hasPrefix("current") })
-    try bench.write("a", Self.chain("a").replacing("echo a", with: "echo A") + "\n# a comment stays")
+    try bench.write("a", Bench.chain("a").replacing("echo a", with: "echo A") + "\n# a comment stays")
     #expect(try await bench.run("batch", ["--dry-run"]).output.contains("stale a-amd64-1-1"))
     let bump = try await bench.run("bump", [])
     #expect(bump.output == "a 1-1 1-2\nb 1-1 1-2 a\nc 1-1 1-2 a\nd 1-1 1-2 b,c\n")
@@ -113,8 +65,8 @@ import Testing
 
   @Test func `a failure is told last, what needs it is skipped, and the rest is built when asked for`() async throws {
     let bench = try await Bench([
-      "a": Self.step("echo THE REASON; exit 3"), "b": Self.chain("b", needs: ["a"]), "c": Self.chain("c", needs: ["b"]),
-      "x": Self.chain("x"),
+      "a": Bench.step("echo THE REASON; exit 3"), "b": Bench.chain("b", needs: ["a"]), "c": Bench.chain("c", needs: ["b"]),
+      "x": Bench.chain("x"),
     ])
     let outcome = try await bench.run("batch", ["--keep-going", "--workers", "1"])
     #expect(outcome.status == 1)
@@ -126,7 +78,7 @@ import Testing
     #expect(log.output.contains("THE REASON"))
     let stopped = try await bench.run("batch", [])
     #expect(stopped.status == 1)
-    try bench.write("a", Self.chain("a"))
+    try bench.write("a", Bench.chain("a"))
     #expect(try await bench.run("batch", []).status == 0)
     #expect(try bench.built.count == 4)
   }
@@ -134,7 +86,7 @@ import Testing
   @Test func `a batch that was killed goes on where it was`() async throws {
     // b waits for a file that is never there: whoever kills the batch does it in the middle.
     var definitions = Self.diamond
-    definitions["b"] = Self.step("echo waiting; while true; do sleep 0.1; done", needs: ["a"])
+    definitions["b"] = Bench.step("echo waiting; while true; do sleep 0.1; done", needs: ["a"])
     let bench = try await Bench(definitions)
     let process = Process()
     process.executableURL = URL(filePath: ToolProcess.binaries.appending("distri-build").string)
@@ -153,7 +105,7 @@ import Testing
     kill(process.processIdentifier, SIGKILL)
     process.waitUntilExit()
     #expect(try bench.built == ["a-amd64-1-1.squashfs", "c-amd64-1-1.squashfs"])
-    try bench.write("b", Self.chain("b", needs: ["a"]))
+    try bench.write("b", Bench.chain("b", needs: ["a"]))
     let again = try await bench.run("batch", [])
     #expect(again.status == 0, "\(again.errors)")
     #expect(again.output == "b-amd64-1-1\nd-amd64-1-1\n")
@@ -163,14 +115,14 @@ import Testing
   }
 
   @Test func `circles are named, and a bootstrapped package breaks them`() async throws {
-    let bench = try await Bench(["a": Self.chain("a", needs: ["b"]), "b": Self.chain("b", needs: ["a"])])
+    let bench = try await Bench(["a": Bench.chain("a", needs: ["b"]), "b": Bench.chain("b", needs: ["a"])])
     let circle = try await bench.run("batch", [])
     #expect(circle.status == 65 && circle.errors.contains("a → b → a") && circle.errors.contains("--bootstrap b"))
     // bash is there in an older version, so that a definition of it can need itself.
-    try bench.write("b", Self.chain("b"))
+    try bench.write("b", Bench.chain("b"))
     #expect(try await bench.run("batch", []).status == 0)
-    try bench.write("b", "version: \"1-2\"\n" + Self.chain("b", needs: ["a"]))
-    try bench.write("a", "version: \"1-2\"\n" + Self.chain("a", needs: ["b"]))
+    try bench.write("b", "version: \"1-2\"\n" + Bench.chain("b", needs: ["a"]))
+    try bench.write("a", "version: \"1-2\"\n" + Bench.chain("a", needs: ["b"]))
     let outcome = try await bench.run("batch", ["--bootstrap", "b"])
     #expect(outcome.output == "a-amd64-1-2\nb-amd64-1-2\n", "\(outcome.errors)")
     let lint = try await bench.run("lint", [])

@@ -7,7 +7,7 @@ import Glibc
 struct Unavailable: Error {}
 
 /// A listening socket on a free port of the loopback device.
-func listenOnLoopback() throws -> (listener: Int32, port: UInt16) {
+public func listenOnLoopback() throws -> (listener: Int32, port: UInt16) {
   let listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
   var address = loopback(port: 0)
   var length = socklen_t(MemoryLayout<sockaddr_in>.size)

@@ -10,6 +10,7 @@
 //   store-worker reserve STORE PACKAGE…         keeps packages until it is killed
 //   store-worker idle DIRECTORY FILE…           has files below a directory open until it is killed, its own directory being the first one
 
+import DistriArchive
 import DistriStore
 import Foundation
 import Glibc

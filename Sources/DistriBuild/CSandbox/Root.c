@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -85,6 +86,16 @@ static int bind_source(const struct csandbox_operation *operation) {
   return attach(operation->tree, operation->target);
 }
 
+// An outer sandbox that covers a part of its /proc keeps the kernel from mounting another one in here. In the outer one our
+// processes have other numbers, and /proc/self is right.
+static int mount_proc(const struct csandbox_operation *operation) {
+  const char *target = operation->target;
+  if (make_directory(target, 0755)) return -1;
+  int result = mount("proc", target, "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL);
+  if (!(operation->flags & CSANDBOX_OUTER)) return result;
+  return result && errno == EPERM ? attach(operation->tree, target) : result | close(operation->tree);
+}
+
 static int protect(const char *target) {
   int tree = open_tree(AT_FDCWD, target, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
   if (tree < 0) return errno == ENOENT ? 0 : -1; // a kernel without this file has nothing to protect
@@ -103,9 +114,7 @@ static int perform(const struct csandbox_operation *operation) {
   case CSANDBOX_TMPFS:
     if (make_directory(target, 0755)) return -1;
     return mount("tmpfs", target, "tmpfs", MS_NOSUID | MS_NODEV, operation->source);
-  case CSANDBOX_PROC:
-    if (make_directory(target, 0755)) return -1;
-    return mount("proc", target, "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL);
+  case CSANDBOX_PROC: return mount_proc(operation);
   case CSANDBOX_PTS:
     if (make_directory(target, 0755)) return -1;
     return mount("devpts", target, "devpts", MS_NOSUID | MS_NOEXEC, "newinstance,ptmxmode=0666,mode=620");
@@ -123,9 +132,9 @@ void csandbox_make_root(const struct csandbox_plan *plan) {
   // Sources are taken while their paths still mean what the caller meant; the rest happens in the new root, so that no
   // symbolic link in there can lead out.
   for (size_t i = 0; i < plan->operation_count; i++) {
-    enum csandbox_kind kind = plan->operations[i].kind;
-    if ((kind == CSANDBOX_BIND || kind == CSANDBOX_HIDE) && open_source(&plan->operations[i]))
-      csandbox_fail(CSANDBOX_STAGE_SOURCE, i);
+    const struct csandbox_operation *operation = &plan->operations[i];
+    bool has_source = operation->kind == CSANDBOX_BIND || operation->kind == CSANDBOX_HIDE || (operation->flags & CSANDBOX_OUTER);
+    if (has_source && open_source(&plan->operations[i])) csandbox_fail(CSANDBOX_STAGE_SOURCE, i);
   }
   if (mount("tmpfs", "/tmp", "tmpfs", MS_NOSUID | MS_NODEV, "mode=755") || chdir("/tmp") ||
       syscall(SYS_pivot_root, ".", "."))

@@ -38,15 +38,20 @@ public struct InputDigest: Sendable, Hashable, CustomStringConvertible {
     ///
     /// - Throws: ``StoreError``; ``BuildError/system(operation:path:_:)``.
     public init(_ package: PackageID, in store: some PackageCatalog & ImageSource) async throws {
+      try await self.init(package, try await store.metadata(of: package)) {
+        let path = try await store.image(of: package).path
+        return try await onThread { try Checksum.sha256(of: path) }
+      }
+    }
+
+    /// - Parameter image: the SHA-256 of the image, which is asked for only where the metadata have no digest.
+    init(_ package: PackageID, _ metadata: PackageMetadata, image: () async throws -> String) async throws {
       self.package = package
-      let metadata = try await store.metadata(of: package)
       digest = metadata.inputDigest
       guard digest.isEmpty else { return }
-      let path = try await store.image(of: package).path
-      let image = try await onThread { try Checksum.sha256(of: path) }
       var encoder = DigestEncoder()
       encoder.add(metadata.textproto)
-      encoder.add(image)
+      encoder.add(try await image())
       digest = encoder.text
     }
   }
@@ -87,8 +92,14 @@ public struct InputDigest: Sendable, Hashable, CustomStringConvertible {
   }
 
   init(definition: DefinitionFile, resolution: DependencyResolution, store: any PackageCatalog & ImageSource) async throws {
+    try await self.init(definition: definition, resolution: resolution) { try await Dependency($0, in: store) }
+  }
+
+  init(
+    definition: DefinitionFile, resolution: DependencyResolution, dependency: (PackageID) async throws -> Dependency
+  ) async throws {
     var dependencies: [Dependency] = []
-    for package in try resolution.inputs() { dependencies.append(try await Dependency(package, in: store)) }
+    for package in try resolution.inputs() { dependencies.append(try await dependency(package)) }
     let architecture = resolution.architecture
     self = try await onThread { [dependencies] in
       try InputDigest(definition: definition, dependencies: dependencies, architecture: architecture)

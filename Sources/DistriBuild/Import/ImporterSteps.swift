@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Crypto
+import DistriArchive
 import DistriStore
 import SystemPackage
 

@@ -5,7 +5,7 @@ import SystemPackage
 
 extension FileDescriptor {
   /// Up to so many bytes at an offset, fewer at the end of the file only.
-  func bytes(at offset: UInt64, atMost count: Int) throws(Errno) -> [UInt8] {
+  package func bytes(at offset: UInt64, atMost count: Int) throws(Errno) -> [UInt8] {
     guard count > 0, var position = Int64(exactly: offset), position <= Int64.max - Int64(count) else { return [] }
     do {
       return try unsafe [UInt8](unsafeUninitializedCapacity: count) { buffer, filled in
@@ -39,10 +39,11 @@ extension FilePath {
   /// Copies a file to a place where nothing is.
   ///
   /// - Throws: ``BuildError/system(operation:path:_:)``.
-  func copy(to other: FilePath) throws(BuildError) {
+  func copy(to other: FilePath, permissions: UInt16 = 0o644) throws(BuildError) {
     do {
       let file = try FileDescriptor.open(
-        other, .writeOnly, options: [.create, .exclusiveCreate, .closeOnExec], permissions: FilePermissions(rawValue: 0o644))
+        other, .writeOnly, options: [.create, .exclusiveCreate, .closeOnExec],
+        permissions: FilePermissions(rawValue: CModeT(permissions)))
       try file.closeAfter {
         var offset: UInt64 = 0
         while true {

@@ -21,7 +21,7 @@ extension FilePath {
   /// Writes a file anew.
   ///
   /// - Throws: ``BuildError/system(operation:path:_:)``.
-  func write(_ bytes: [UInt8], permissions: UInt16 = 0o644) throws(BuildError) {
+  package func write(_ bytes: [UInt8], permissions: UInt16 = 0o644) throws(BuildError) {
     do {
       let file = try FileDescriptor.open(
         self, .writeOnly, options: [.create, .truncate, .closeOnExec],
@@ -57,6 +57,18 @@ extension FilePath {
   /// Whether something is there; links are followed.
   var exists: Bool { unsafe withPlatformString { unsafe access($0, F_OK) } == 0 }
 
+  /// Whether something is there that may be read; links are followed.
+  var isReadable: Bool { unsafe withPlatformString { unsafe access($0, R_OK) } == 0 }
+
+  /// Without symbolic links; the path itself where it cannot be followed.
+  package func resolved() -> FilePath {
+    unsafe withPlatformString { path in
+      guard let found = unsafe realpath(path, nil) else { return self }
+      defer { unsafe free(found) }
+      return unsafe FilePath(platformString: found)
+    }
+  }
+
   /// Whether a directory is there; links are followed.
   var isDirectory: Bool {
     guard let directory = try? FileDescriptor.open(self, .readOnly, options: [.directory, .closeOnExec]) else { return false }
@@ -81,7 +93,7 @@ extension FilePath {
   /// Moves what is here, over what is there.
   ///
   /// - Throws: ``BuildError/system(operation:path:_:)``.
-  func rename(to other: FilePath) throws(BuildError) {
+  package func rename(to other: FilePath) throws(BuildError) {
     let result = unsafe withPlatformString { from in unsafe other.withPlatformString { unsafe Glibc.rename(from, $0) } }
     guard result == 0 else { throw .system(operation: "rename to \(other)", path: self, Errno(rawValue: errno)) }
   }
@@ -98,7 +110,7 @@ extension FilePath {
   /// Removes what is here and all below it, without following links; nothing there is fine.
   ///
   /// - Throws: ``BuildError/system(operation:path:_:)``.
-  func removeAll() throws(BuildError) {
+  package func removeAll() throws(BuildError) {
     let error = unsafe withPlatformString { unsafe csandbox_remove_tree($0) }
     guard error == 0 else { throw .system(operation: "remove", path: self, Errno(rawValue: error)) }
   }

@@ -4,7 +4,7 @@
 import Glibc
 
 /// Runs a body that may block or compute for long on a thread of its own, so that the cooperative pool stays free.
-func onThread<Result: Sendable>(_ body: @escaping @Sendable () throws -> Result) async throws -> Result {
+package func onThread<Result: Sendable>(_ body: @escaping @Sendable () throws -> Result) async throws -> Result {
   try await withCheckedThrowingContinuation { continuation in
     let work = unsafe Unmanaged.passRetained(Work { continuation.resume(with: Swift.Result(catching: body)) })
     var thread = pthread_t()

@@ -2,7 +2,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import DistriStore
-import DistriStore
 import SystemPackage
 
 /// Gives ELF files another interpreter and another RUNPATH, by `patchelf`.
@@ -32,7 +31,7 @@ public struct ELFRewriter: Sendable {
     public var isEmpty: Bool { interpreter == nil && runpath == nil && libraries.isEmpty }
   }
 
-  private let program: String
+  private let command: [String]
 
   /// The paths in the farm for what a program of Go needs; nothing for any other file.
   ///
@@ -44,8 +43,8 @@ public struct ELFRewriter: Sendable {
     return Dictionary(object.elf.needed.map { ($0, "\(directory)/\($0)") }) { first, _ in first }
   }
 
-  /// - Parameter program: `patchelf`, searched in `PATH`.
-  public init(program: String = "patchelf") { self.program = program }
+  /// - Parameter command: `patchelf`, searched in `PATH`, or another way to run it.
+  public init(command: [String] = ["patchelf"]) { self.command = command }
 
   /// How many files one run of patchelf gets: a run costs more than a file.
   private static let batch = 32
@@ -67,7 +66,9 @@ public struct ELFRewriter: Sendable {
       for (name, path) in what.libraries.sorted(by: { $0.key < $1.key }) { options += ["--replace-needed", name, path] }
       for start in stride(from: 0, to: paths.count, by: Self.batch) {
         let files = paths[start..<min(start + Self.batch, paths.count)].map(\.string)
-        _ = try HostCommand(program: program, arguments: options + files, package: "patchelf").runBlocking()
+        _ = try HostCommand(
+          program: command[0], arguments: command.dropFirst() + options + files, package: "patchelf"
+        ).runBlocking()
       }
     }
   }

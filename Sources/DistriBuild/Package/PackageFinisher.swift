@@ -27,6 +27,7 @@ struct PackageFinisher {
   let store: any PackageCatalog & ImageSource
   /// The program that loads programs, for those that were linked without our flags.
   let dynamicLinker: String?
+  let rewriter: ELFRewriter
 
   func finish(_ parts: [Part]) async throws -> [Part] {
     var parts = parts
@@ -95,7 +96,7 @@ struct PackageFinisher {
       if !job.isEmpty { jobs.append((object.path, job)) }
     }
     guard !jobs.isEmpty else { return }
-    try ELFRewriter().rewrite(jobs.map(\.1))
+    try rewriter.rewrite(jobs.map(\.1))
     for (path, job) in jobs {
       guard var node = part.tree[path] else { continue }
       node.entry.kind = .regular(byteCount: try job.path.byteCount())

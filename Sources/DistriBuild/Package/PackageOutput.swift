@@ -36,15 +36,21 @@ struct PackageOutput: Sendable {
 
   private func write(_ trees: [(PackageID, PackageTree)], into section: LocalStore?) async throws {
     guard let section, !trees.isEmpty else { return }
-    // The package is not there yet, so these are left from a build that was killed on the way here.
-    let leftovers = try trees.map(\.0).filter { package throws(StoreError) in try section.contains(package) }
-    if !leftovers.isEmpty { try await section.remove(leftovers) }
+    try await section.removeLeftovers(trees.map(\.0))
     try await section.transaction { staging in
       for (package, tree) in trees {
         let path = staging.imagePath(of: package)
         try await onThread { try tree.writeImage(to: path, with: writer) }
       }
     }
+  }
+}
+
+extension LocalStore {
+  /// Removes debug symbols or sources of packages that are not there yet: a build that was killed on the way to its store has left them.
+  func removeLeftovers(_ packages: [PackageID]) async throws {
+    let leftovers = try packages.filter { package throws(StoreError) in try contains(package) }
+    if !leftovers.isEmpty { try await remove(leftovers) }
   }
 }
 

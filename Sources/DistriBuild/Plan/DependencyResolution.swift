@@ -37,6 +37,18 @@ struct DependencyResolution {
   /// - Throws: as ``buildDependencies()``.
   func inputs() throws -> [PackageID] { try direct(definition.needs(for: architecture)).sorted() }
 
+  /// What stands for the names that the definition and its builder use; names that nothing stands for are left out.
+  func chosen() -> [String: PackageID] {
+    var result: [String: PackageID] = [:]
+    for need in definition.needs(for: architecture) { result[need.name] = newest(need.name) }
+    return result
+  }
+
+  /// All packages of ``inputs()``, and all that those need to run.
+  ///
+  /// - Throws: as ``buildDependencies()``.
+  func allDependencies() async throws -> [PackageID] { try await closure(of: Set(inputs())) }
+
   private func direct(_ needs: [BuildDependency]) throws(BuildError) -> Set<PackageID> {
     var result: Set<PackageID> = []
     for need in needs {

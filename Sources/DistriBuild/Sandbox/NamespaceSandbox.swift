@@ -7,8 +7,12 @@ import SystemPackage
 ///
 /// Each command gets a thread that waits for it, and ends with it: when the program dies, so does the command.
 public struct NamespaceSandbox: Sandbox {
+  /// Whether `/proc` of the sandbox may be that of the caller, where the kernel refuses another one because an outer sandbox covers parts of
+  /// the caller's. The commands see all processes that the caller sees, then; for callers that are alone in their outer sandbox.
+  public var showsOuterProcesses: Bool
+
   /// Makes a sandbox; it has no state.
-  public init() {}
+  public init(showsOuterProcesses: Bool = false) { self.showsOuterProcesses = showsOuterProcesses }
 
   /// Makes the smallest sandbox and throws it away.
   ///
@@ -16,7 +20,7 @@ public struct NamespaceSandbox: Sandbox {
   public func checkAvailability() async throws {
     let plan = SandboxPlan(
       operations: [.proc(at: "/proc"), .devices(at: "/dev"), .tmpfs(at: "/tmp")], hostname: "distri")
-    _ = try await SandboxProcess().run([[]], in: plan, io: .null) { _, _ in }
+    _ = try await SandboxProcess(showsOuterProcesses: showsOuterProcesses).run([[]], in: plan, io: .null) { _, _ in }
   }
 
   /// Runs the commands in turn and returns how the last one ended.
@@ -31,7 +35,7 @@ public struct NamespaceSandbox: Sandbox {
     guard !commands.contains(where: { $0.first?.isEmpty != false }) else {
       throw BuildError.sandbox(operation: SandboxStage.execute.description, .invalidArgument)
     }
-    let process = SandboxProcess()
+    let process = SandboxProcess(showsOuterProcesses: showsOuterProcesses)
     let status = try await withTaskCancellationHandler {
       try await process.run(commands, in: plan, io: io, whenEnded: whenEnded)
     } onCancel: {

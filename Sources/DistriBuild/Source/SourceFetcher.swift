@@ -68,7 +68,13 @@ public enum Checksum {
   ///
   /// - Throws: ``BuildError/source(_:reason:)`` with both sums when they differ; ``BuildError/system(operation:path:_:)``.
   public static func verify(_ path: FilePath, is source: SourceReference) throws(BuildError) {
-    let found = try sha256(of: path)
+    try verify(try sha256(of: path), is: source)
+  }
+
+  /// Checks a source's SHA-256, in lower-case hexadecimal digits.
+  ///
+  /// - Throws: ``BuildError/source(_:reason:)`` with both sums when they differ.
+  static func verify(_ found: String, is source: SourceReference) throws(BuildError) {
     guard found == source.hash else {
       let wanted = source.hash.isEmpty ? "the definition has no hash" : "the definition says \(source.hash.printable)"
       throw .source(source.url, reason: "its SHA-256 is \(found), but \(wanted)")

@@ -9,6 +9,8 @@ struct SourceOrigin: Sendable, Hashable {
   var reference: SourceReference
   /// The directory of the definition that names it: relative paths start there.
   var directory: FilePath
+  /// The directories of the definitions that were followed, the last of which is ``directory``; none for a source of the definition's own.
+  private(set) var followed: [FilePath] = []
 
   private static let scheme = "distri+source"
   /// How many definitions may name each other's source; longer chains are circles.
@@ -37,6 +39,12 @@ struct SourceOrigin: Sendable, Hashable {
       }
       reference = SourceReference(url: next.url, hash: reference.hash.isEmpty ? next.hash : reference.hash)
       self.directory = other
+      followed.append(other)
     }
+  }
+
+  /// Whether a fetcher brings it: a name that is not beside the definition is one that the fetcher may know.
+  var isElsewhere: Bool {
+    reference.scheme != nil || (reference.fileName == reference.url && !directory.appending(reference.url).exists)
   }
 }

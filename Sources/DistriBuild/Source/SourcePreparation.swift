@@ -1,6 +1,7 @@
 // SPDX-FileCopyrightText: The distri authors
 // SPDX-License-Identifier: Apache-2.0
 
+import DistriArchive
 import DistriStore
 import SystemPackage
 
@@ -24,7 +25,7 @@ struct SourcePreparation {
     switch reference.scheme {
     case "empty": break
     case "http", "https",
-      nil where isElsewhere(origin):
+      nil where origin.isElsewhere:
       guard let name = reference.fileName else { throw BuildError.source(reference.url, reason: "names no file") }
       try await fetch(reference, as: name, in: archives) { try unpack($0, into: source) }
     case nil, "file":
@@ -76,13 +77,6 @@ struct SourcePreparation {
     let place = path.components.reduce(source) { $0.appending($1.description) }
     try place.makeDirectories()
     return place
-  }
-
-  /// A name that is not beside the definition is one that the fetcher may know.
-  private func isElsewhere(_ origin: SourceOrigin) -> Bool {
-    let url = origin.reference.url
-    return origin.reference.scheme != nil
-      || (origin.reference.fileName == url && !origin.directory.appending(url).exists)
   }
 
   private func takeLocal(_ origin: SourceOrigin, into source: FilePath) throws {

@@ -1,6 +1,7 @@
 // SPDX-FileCopyrightText: The distri authors
 // SPDX-License-Identifier: Apache-2.0
 
+import DistriArchive
 import DistriStore
 import SystemPackage
 

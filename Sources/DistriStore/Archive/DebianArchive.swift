@@ -1,6 +1,7 @@
 // SPDX-FileCopyrightText: The distri authors
 // SPDX-License-Identifier: Apache-2.0
 
+import DistriStore
 import SystemPackage
 
 /// A Debian binary package: an `ar` file of the format's version, `control.tar` and `data.tar`, either compressed.

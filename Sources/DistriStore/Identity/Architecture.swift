@@ -13,11 +13,11 @@ public enum Architecture: String, Sendable, Hashable, CaseIterable, Codable, Cus
   /// The architecture that this code was compiled for.
   public static var host: Architecture {
     #if arch(arm64)
-      .arm64
+    .arm64
     #elseif arch(i386)
-      .i686
+    .i686
     #else
-      .amd64
+    .amd64
     #endif
   }
 

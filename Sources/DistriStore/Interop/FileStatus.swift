@@ -5,14 +5,14 @@ import CLinux
 import Glibc
 
 /// What `stat` says of a file, as plain values.
-struct FileStatus: Sendable {
+package struct FileStatus: Sendable {
   var device: UInt64
   var inode: UInt64
   var mode: UInt32
   var linkCount: UInt64
   var userID: UInt32
   var groupID: UInt32
-  var byteCount: UInt64
+  package var byteCount: UInt64
   var modificationTime: Int64
   var deviceMajor: UInt32
   var deviceMinor: UInt32

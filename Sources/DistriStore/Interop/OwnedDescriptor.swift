@@ -5,16 +5,16 @@ import Glibc
 import SystemPackage
 
 /// A file descriptor that is closed with its last reference.
-final class OwnedDescriptor: Sendable {
-  let descriptor: FileDescriptor
+package final class OwnedDescriptor: Sendable {
+  package let descriptor: FileDescriptor
 
   /// Takes the descriptor over.
-  init(_ descriptor: FileDescriptor) { self.descriptor = descriptor }
+  package init(_ descriptor: FileDescriptor) { self.descriptor = descriptor }
 
   deinit { try? descriptor.close() }
 
   /// Opens a file for reading, without waiting for the writer of a FIFO; a link in the last component is followed.
-  convenience init(reading path: FilePath) throws(StoreError) {
+  package convenience init(reading path: FilePath) throws(StoreError) {
     do {
       self.init(try FileDescriptor.open(path, .readOnly, options: [.closeOnExec, .nonBlocking]))
     } catch {
@@ -25,7 +25,7 @@ final class OwnedDescriptor: Sendable {
 
 extension FileDescriptor {
   /// Appends up to `limit` bytes from an offset, fewer only at the end of the file or when the output is full.
-  func readAppending(at offset: UInt64, limit: UInt64, to output: inout OutputRawSpan) throws(Errno) -> Int {
+  package func readAppending(at offset: UInt64, limit: UInt64, to output: inout OutputRawSpan) throws(Errno) -> Int {
     let wanted = Int(min(limit, UInt64(output.freeCapacity)))
     guard let start = Int64(exactly: offset) else { throw .invalidArgument }
     return try unsafe output.withUnsafeMutableBytes { buffer, initialized throws(Errno) in
@@ -47,7 +47,7 @@ extension FileDescriptor {
   }
 
   /// What `fstat` says.
-  func status() throws(Errno) -> FileStatus {
+  package func status() throws(Errno) -> FileStatus {
     var status = Glibc.stat()
     guard unsafe Glibc.fstat(rawValue, &status) == 0 else { throw Errno(rawValue: errno) }
     return FileStatus(status)
@@ -63,16 +63,16 @@ extension FileDescriptor {
 }
 
 /// A buffer of a fixed size, filled and read through spans.
-@safe final class TransferBuffer {
+@safe package final class TransferBuffer {
   private let memory: UnsafeMutableRawBufferPointer
-  private(set) var count = 0
+  package private(set) var count = 0
 
-  init(byteCount: Int) { unsafe memory = .allocate(byteCount: byteCount, alignment: 4096) }
+  package init(byteCount: Int) { unsafe memory = .allocate(byteCount: byteCount, alignment: 4096) }
 
   deinit { unsafe memory.deallocate() }
 
   /// Empties the buffer, then lets the body append to it.
-  func fill<E: Error>(_ body: (inout OutputRawSpan) throws(E) -> Void) throws(E) {
+  package func fill<E: Error>(_ body: (inout OutputRawSpan) throws(E) -> Void) throws(E) {
     var output = unsafe OutputRawSpan(buffer: memory, initializedCount: 0)
     count = 0
     try body(&output)
@@ -80,7 +80,7 @@ extension FileDescriptor {
   }
 
   /// What was filled in.
-  var bytes: UnsafeRawBufferPointer { unsafe UnsafeRawBufferPointer(rebasing: memory[..<count]) }
+  package var bytes: UnsafeRawBufferPointer { unsafe UnsafeRawBufferPointer(rebasing: memory[..<count]) }
 
   /// Whether all of the bytes are zero.
   var isZero: Bool {
@@ -115,7 +115,7 @@ extension FileDescriptor {
 
 extension [UInt8] {
   /// An array whose bytes the body appends, at most `capacity` of them.
-  init<E: Error>(capacity: Int, appending body: (inout OutputRawSpan) throws(E) -> Void) throws(E) {
+  package init<E: Error>(capacity: Int, appending body: (inout OutputRawSpan) throws(E) -> Void) throws(E) {
     let buffer = TransferBuffer(byteCount: capacity)
     try buffer.fill(body)
     self = unsafe Array(buffer.bytes)

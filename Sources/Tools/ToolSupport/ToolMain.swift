@@ -31,6 +31,7 @@ public enum ToolMain {
   public static func runSynchronously(_ root: any ParsableCommand.Type, arguments: [String]? = nil) -> Never {
     do {
       var command = try parse(root, arguments)
+      try (command as? any PreparedCommand)?.prepare()
       if let asynchronous = command as? any AsyncParsableCommand {
         // Used by the task alone from here on.
         nonisolated(unsafe) var command = asynchronous
@@ -72,6 +73,12 @@ public enum ToolMain {
     // CommandError, which wraps what the parser itself finds, is not public.
     return String(reflecting: type(of: error)).hasPrefix("ArgumentParser.")
   }
+}
+
+/// A command that has to do something while the process has one thread, before it runs.
+public protocol PreparedCommand: ParsableCommand {
+  /// Is called by ``ToolMain/runSynchronously(_:arguments:)`` before the command's `run()`.
+  func prepare() throws
 }
 
 /// An error about which all has been said: it is an exit status only.

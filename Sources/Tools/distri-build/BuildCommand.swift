@@ -71,11 +71,13 @@ struct BuildCommand: AsyncParsableCommand {
       <work>/<package>/build-<architecture>-<version>.log.
 
         distri-build build --definitions pkgs --store /roimg --sources ~/sources hello nano
+        distri-build build --definitions pkgs --store /roimg --cache grpc://10.0.0.7:8980/main hello
       """)
 
   @OptionGroup var storeOptions: StoreOptions
   @OptionGroup var definitionOptions: DefinitionOptions
   @OptionGroup var limitOptions: LimitOptions
+  @OptionGroup(title: "Other machines") var clusterOptions: ClusterOptions
 
   @Option(
     help: ArgumentHelp("Where builds happen and their logs stay. Without it, _build beside the definitions.", valueName: "dir"))
@@ -103,6 +105,9 @@ struct BuildCommand: AsyncParsableCommand {
 
   func validate() throws {
     if packages.isEmpty { throw ValidationError("Name at least one definition.") }
+    if clusterOptions.isUsed, check || keep || !debug.isEmpty {
+      throw ValidationError("--check, --keep and --debug are for builds on this machine.")
+    }
     if !debug.isEmpty, !PseudoTerminal.isPossible { throw ValidationError("--debug needs a terminal for its shell.") }
     if !(1...4096).contains(jobs) { throw ValidationError("--jobs is a number from 1 on.") }
   }
@@ -116,21 +121,28 @@ struct BuildCommand: AsyncParsableCommand {
     builder.keepsFiles = keep
     builder.limits = limitOptions.limits
     builder.inspection = DebugShell(stages: Set(debug)).inspection
-    builder.report = { event in
-      if case .began = event { return }
+    let isElsewhere = clusterOptions.isUsed
+    let report: @Sendable (BuildEvent) -> Void = { event in
+      if case .began = event, !isElsewhere { return }
       Terminal.standardError.write("\(event)\n")
     }
+    builder.report = report
     let files = try packages.map { try DefinitionFile(directory: definitionOptions.directory(of: $0)) }
-    let task = Task { [builder, check, workPath] in
-      for file in files {
-        if check {
-          try await Self.build(file, twiceWith: builder, store, below: workPath)
-          continue
-        }
-        for package in try await builder.build(file) {
-          Terminal.standardError.write(
-            "package successfully created in \(store.path.appending(package.imageFileName))\n")
-          Terminal.standardOutput.write("\(package)\n")
+    let task = Task { [builder, check, jobs, workPath, clusterOptions, sources = definitionOptions.sourceOptions] in
+      try await clusterOptions.withExecutor(
+        else: LocalExecutor(builder), store: store, work: workPath, sources: sources, workers: 1
+      ) { executor in
+        for file in files {
+          if check {
+            try await Self.build(file, twiceWith: builder, store, below: workPath)
+            continue
+          }
+          for package in try await executor.build(BuildOrder(file: file, choices: [:], jobs: jobs), report: report) {
+            if try store.contains(package) {
+              Terminal.standardError.write("package successfully created in \(store.path.appending(package.imageFileName))\n")
+            }
+            Terminal.standardOutput.write("\(package)\n")
+          }
         }
       }
     }

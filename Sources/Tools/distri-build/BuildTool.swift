@@ -21,7 +21,7 @@ struct BuildTool: ParsableCommand {
       """,
     subcommands: [
       ImportCommand.self, ScaffoldCommand.self, BuildCommand.self, BatchCommand.self, BumpCommand.self, LintCommand.self,
-      PatchCommand.self, EnvCommand.self, LogCommand.self, WhyCommand.self, SbomCommand.self,
+      PatchCommand.self, EnvCommand.self, LogCommand.self, WhyCommand.self, SbomCommand.self, ActionCommand.self,
     ])
 }
 
@@ -29,7 +29,7 @@ extension BuildError: ExitStatusProviding {
   /// The status with which the tool ends.
   public var exitStatus: ExitCode {
     switch self {
-    case .missingDependency: ToolSupport.ExitStatus.notFound
+    case .missingDependency, .missingObject: ToolSupport.ExitStatus.notFound
     case .sandbox(_, let errno), .system(_, _, let errno): ToolSupport.ExitStatus.of(errno: errno)
     case .tool: ToolSupport.ExitStatus.unavailable
     case .stepFailed, .limitExceeded: ExitCode(1)

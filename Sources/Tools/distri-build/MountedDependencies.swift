@@ -11,16 +11,18 @@ import SystemPackage
 /// Shows a build its dependencies by a mount of its own.
 struct MountedDependencies: DependencyRoot {
   let store: LocalStore
+  /// Where mount points are made.
+  var folder = FilePath(FileManager.default.temporaryDirectory.path)
 
   func withRoot<R: Sendable>(
     of packages: [PackageID], reserving own: PackageID, _ body: (FilePath) async throws -> R
   ) async throws -> R {
-    Self.removeAbandonedMounts()
+    removeAbandonedMounts()
     let name = "\(Self.prefix)\(getpid())-\(UUID().uuidString)"
-    let point = FileManager.default.temporaryDirectory.appending(path: name)
-    try FileManager.default.createDirectory(at: point, withIntermediateDirectories: true)
+    let point = folder.appending(name)
+    try FileManager.default.createDirectory(atPath: point.string, withIntermediateDirectories: true)
     // Only an empty directory is removed: never what is mounted.
-    defer { _ = rmdir(point.path) }
+    defer { _ = rmdir(point.string) }
     var options = MountOptions()
     options.source = store.path.string
     // An ordinary user's sandbox is that user; others need not look in.
@@ -29,7 +31,7 @@ struct MountedDependencies: DependencyRoot {
     let held = try? await store.reserve(packages)
     defer { withExtendedLifetime(held) {} }
     let view = try PackageFileSystem(store: store, only: packages, reserving: own)
-    return try await withMount(of: view, at: FilePath(point.path), options: options) { mount in
+    return try await withMount(of: view, at: point, options: options) { mount in
       try await body(mount.mountPoint)
     }
   }
@@ -37,12 +39,12 @@ struct MountedDependencies: DependencyRoot {
   private static let prefix = "distri-build-"
 
   /// Takes away what builds that were killed have left mounted: the number of their process is in the name.
-  private static func removeAbandonedMounts() {
-    let folder = FilePath(FileManager.default.temporaryDirectory.path)
+  private func removeAbandonedMounts() {
     for entry in (try? MountTable.current().entries) ?? [] where entry.isOurs {
       let point = entry.mountPoint
-      guard point.removingLastComponent() == folder, let name = point.lastComponent?.string, name.hasPrefix(prefix),
-        let process = Int32(name.dropFirst(prefix.count).prefix { $0 != "-" }), process > 0, kill(process, 0) != 0, errno == ESRCH
+      guard point.removingLastComponent() == folder, let name = point.lastComponent?.string, name.hasPrefix(Self.prefix),
+        let process = Int32(name.dropFirst(Self.prefix.count).prefix { $0 != "-" }), process > 0, kill(process, 0) != 0,
+        errno == ESRCH
       else { continue }
       try? Mount.unmount(point, lazily: true)
       _ = rmdir(point.string)

@@ -7,16 +7,21 @@ import FoundationEssentials
 import SystemPackage
 
 /// Sources of a directory first, then of the network; what the network brings stays in the directory.
-struct SourceCache: SourceFetcher {
+struct SourceCache: SourceFetcher, SourceArchives {
   /// The directory. Go modules lie in it under the names of module proxies.
   let directory: FilePath
   /// The module proxy for what the directory lacks: a URL or path.
   var goProxy: String?
+  /// What is known of the files.
+  var digests = FileDigests()
 
   func fetch(_ source: SourceReference, to path: FilePath) async throws {
-    let file: FilePath
-    if let found = try find(source) { file = found } else { file = try await download(source) }
-    try FileManager.default.copyItem(atPath: file.string, toPath: path.string)
+    try FileManager.default.copyItem(atPath: try await archive(of: source).string, toPath: path.string)
+  }
+
+  func archive(of source: SourceReference) async throws -> FilePath {
+    if let found = try find(source) { return found }
+    return try await download(source)
   }
 
   /// The file of the source's name, or of Debian's name for it, or any that hashes to what the definition says.
@@ -25,7 +30,7 @@ struct SourceCache: SourceFetcher {
       let file = directory.pushing(FilePath(name))
       guard FileManager.default.fileExists(atPath: file.string) else { continue }
       if source.hash.isEmpty { return file }
-      if try Checksum.sha256(of: file) == source.hash { return file }
+      if try digests.digest(of: file).sha256 == source.hash { return file }
     }
     guard !source.hash.isEmpty, let names = try? FileManager.default.contentsOfDirectory(atPath: directory.string) else {
       return nil
@@ -34,7 +39,7 @@ struct SourceCache: SourceFetcher {
       let file = directory.appending(name)
       var isDirectory = false
       guard FileManager.default.fileExists(atPath: file.string, isDirectory: &isDirectory), !isDirectory else { continue }
-      if try Checksum.sha256(of: file) == source.hash { return file }
+      if try digests.digest(of: file).sha256 == source.hash { return file }
     }
     return nil
   }

@@ -3,4 +3,4 @@
 
 import ToolSupport
 
-await ToolMain.run(BuildTool.self)
+ToolMain.runSynchronously(BuildTool.self)

@@ -8,6 +8,7 @@ import DistriStore
 import FoundationEssentials
 import SystemPackage
 import ToolSupport
+import ViewSupervisor
 
 struct DistriFuse: ParsableCommand {
   static let configuration = CommandConfiguration(
@@ -44,7 +45,12 @@ extension MountError: ExitStatusProviding {
 
 extension TakeOverFailure: ExitStatusProviding {
   /// The status with which the tool ends.
-  var exitStatus: ExitCode { ToolSupport.ExitStatus.unavailable }
+  package var exitStatus: ExitCode { ToolSupport.ExitStatus.unavailable }
+}
+
+extension ServerFailure: SilentError {
+  /// The server's.
+  package var exitStatus: ExitCode { ExitCode(status) }
 }
 
 extension BuildError: ExitStatusProviding {

@@ -45,13 +45,19 @@ enum Boot {
       throw BootFailure(
         "the kernel parameter root= is missing", hints: ["it names the root file system: LABEL=…, UUID=… or /dev/…"])
     }
-    if System.exists(ModuleList.path) { try ModuleList(parsing: System.text(of: ModuleList.path)).load() }
-    let device = try RootFinder(root: root).find(until: Deadline(seconds: parameters.timeout))
+    var drivers = Drivers(
+      System.exists(ModuleIndex.path) ? try ModuleIndex(parsing: System.text(of: ModuleIndex.path)) : ModuleIndex())
+    if let uuid = parameters.encryptedDevice {
+      let path = try DeviceFinder(wanted: .encrypted(uuid)).find(until: Deadline(seconds: parameters.timeout), &drivers)
+      try EncryptedDevice(path: path, uuid: uuid).open()
+    }
+    let device = try DeviceFinder(wanted: root).find(until: Deadline(seconds: parameters.timeout), &drivers)
     do {
       try System.mount(device, on: "/sysroot", type: "ext4", flags: parameters.isReadOnly ? [.readOnly] : [])
     } catch {
       throw BootFailure("\(error)", hints: ["boot another system and run e2fsck on \(device)"])
     }
+    Drivers.removeFiles()
     for directory in ["dev", "proc", "sys"] { try System.move("/\(directory)", to: "/sysroot/\(directory)") }
     try System.mount("tmpfs", on: "/sysroot/run", type: "tmpfs", flags: [.noSetUserID, .noDevices], options: "mode=0755")
     try System.makeDirectory("/sysroot" + View.initramfs)
@@ -105,15 +111,20 @@ enum Boot {
 
 /// The way out when the machine cannot start.
 enum Rescue {
-  /// A shell of the view or of the initramfs.
+  /// A shell of the view, which is the only one once that is there, or the static one of the initramfs.
   static func shell() -> String? {
     ["/bin/sh", "/bin/bash", View.initramfs + "/bin/sh"].first(where: System.isExecutable)
   }
 
   /// Gives the person at the console a shell, where there is one, until they leave it.
   static func offerShell() {
-    guard let shell = shell() else { return }
+    guard let shell = shell() else {
+      return Console.say(
+        "there is no shell to look around: the machine that made the initramfs had no static busybox (busybox-static)")
+    }
     Console.say("here is a shell to look around; the machine is turned off when you leave it")
+    Console.say(
+      "  the kernel's messages: dmesg; its parameters: cat /proc/cmdline; disks: ls /sys/class/block, blkid; drivers: ls /modules")
     do {
       _ = try Process(path: shell, arguments: ["-" + (shell.split(separator: "/").last ?? "sh")], session: .console).wait()
     } catch {

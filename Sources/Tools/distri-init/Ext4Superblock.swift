@@ -23,11 +23,11 @@ struct Ext4Superblock: Equatable {
   }
 
   /// Whether this is the file system that was asked for.
-  func matches(_ root: RootSpecification) -> Bool {
-    switch root {
+  func matches(_ wanted: DeviceSpecification) -> Bool {
+    switch wanted {
     case .label(let text): label == Array(text.utf8)
     case .uuid(let bytes): uuid == bytes
-    case .device: false
+    case .device, .encrypted: false
     }
   }
 }

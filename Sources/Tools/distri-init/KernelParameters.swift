@@ -6,7 +6,9 @@
 /// As in the kernel, double quotes keep blanks in a value, the last of several wins, and everything after `--` is not ours.
 struct KernelParameters: Equatable {
   /// `root=`: which device holds the root file system.
-  var root: RootSpecification?
+  var root: DeviceSpecification?
+  /// `rd.luks.uuid=`: which encrypted device to open before, by the UUID of its header; 16 bytes.
+  var encryptedDevice: [UInt8]?
   /// `ro` was given, and no `rw` after it.
   var isReadOnly = false
   /// `init=`: the program that becomes process 1 of the root.
@@ -25,7 +27,13 @@ struct KernelParameters: Equatable {
       let parts = word.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
       let value = parts.count == 2 ? String(parts[1]) : ""
       switch parts[0] {
-      case "root": root = try RootSpecification(parsing: value)
+      case "root": root = try DeviceSpecification(parsing: value)
+      case "rd.luks.uuid":
+        // dracut and systemd take it with and without the name that they give the open device.
+        guard let uuid = DeviceSpecification.bytes(ofUUID: value.hasPrefix("luks-") ? value.dropFirst(5) : value[...]) else {
+          throw BootFailure("rd.luks.uuid=\(value) is no UUID")
+        }
+        encryptedDevice = uuid
       case "ro": isReadOnly = true
       case "rw": isReadOnly = false
       case "init": initProgram = value.isEmpty ? nil : value
@@ -70,14 +78,16 @@ struct KernelParameters: Equatable {
   }
 }
 
-/// How `root=` names the device of the root file system.
-enum RootSpecification: Equatable, CustomStringConvertible {
+/// Which device is meant: how `root=` names it.
+enum DeviceSpecification: Equatable, CustomStringConvertible {
   /// `LABEL=`: the volume name.
   case label(String)
   /// `UUID=`: of the file system; 16 bytes.
   case uuid([UInt8])
   /// `/dev/…`.
   case device(String)
+  /// The UUID of an encrypted device's header, which `root=` does not name; 16 bytes.
+  case encrypted([UInt8])
 
   /// - Throws: when the text is none of the three forms.
   init(parsing text: String) throws(BootFailure) {
@@ -105,6 +115,7 @@ enum RootSpecification: Equatable, CustomStringConvertible {
     case .label(let label): "LABEL=\(label)"
     case .uuid(let bytes): "UUID=\(Self.text(ofUUID: bytes))"
     case .device(let path): path
+    case .encrypted(let bytes): "LUKS UUID=\(Self.text(ofUUID: bytes))"
     }
   }
 
@@ -118,7 +129,8 @@ enum RootSpecification: Equatable, CustomStringConvertible {
     return text
   }
 
-  private static func bytes(ofUUID text: Substring) -> [UInt8]? {
+  /// 32 hexadecimal digits, hyphens anywhere; nil for anything else.
+  static func bytes(ofUUID text: Substring) -> [UInt8]? {
     let digits = text.utf8.filter { $0 != UInt8(ascii: "-") }
     guard digits.count == 32 else { return nil }
     var bytes: [UInt8] = []

@@ -3,6 +3,7 @@
 
 import Glibc
 
+if CommandLine.arguments.first == View.daemonName { ViewDaemon.run() }
 guard getpid() == 1 else {
   Console.say("this is the first process of an initramfs; distri-mkimage puts it there. It does nothing elsewhere.")
   exit(64)

@@ -43,13 +43,19 @@ import Testing
     let kernel = try #require(try KernelPackage(image))
     #expect(kernel.release == "6.1.0-test")
     #expect(try kernel.kernelImage() == Array("kernel".utf8))
-    let order = try kernel.loadOrder(of: ["virtio-pci", "ext4", "virtio_blk"], wishes: ["crc32c_generic"]) { $1 }
+    let order = try kernel.loadOrder(of: ["virtio-pci", "ext4", "virtio_blk"], wishes: ["crc32c_generic"])
     #expect(order.map(\.name) == ["virtio", "virtio_ring", "virtio_pci", "virtio_blk"])
     for (name, reason) in [("absent", "the image needs it"), ("lonely", "lonely needs it"), ("broken", "ELF")] {
-      let error = #expect(throws: MkimageError.self) { try kernel.loadOrder(of: [name]) { $1 } }
+      let error = #expect(throws: MkimageError.self) { try kernel.loadOrder(of: [name]) }
       #expect("\(try #require(error))".contains(reason))
     }
     #expect(try KernelPackage(PackageImage(path: images.store.appending("base-amd64-1-1.squashfs"))) == nil)
+    let host = DriverSet.host(modaliases: ["pci:v00001AF4d00001001sv00001AF4sd00000002bc01sc00i00", "pci:v00008086d00001237"])
+    #expect(
+      try host.modules(of: kernel, always: ["fuse"], wished: ["absent"]).map(\.name) == [
+        "fuse", "virtio", "virtio_ring", "virtio_pci",
+      ])
+    #expect(try DriverSet.host(modaliases: []).modules(of: kernel, always: ["fuse"], wished: []).map(\.name) == ["fuse"])
   }
 
   @Test(arguments: [("xz", ".xz"), ("zstd", ".zst"), ("gzip", ".gz")])
@@ -60,10 +66,9 @@ import Testing
     let packed = try await ToolProcess.run(program, ["-q", file])
     try #require(packed.status == 0, "\(packed.errors)")
     let bytes = [UInt8](try Data(contentsOf: URL(filePath: file + ending)))
-    let decompressor = ModuleDecompressor(work: folder.path)
-    #expect(try decompressor.decompress(name: "m.ko" + ending, bytes) == module(depends: "a"))
-    #expect(throws: MkimageError.self) { try decompressor.decompress(name: "m.ko" + ending, Array(bytes.dropLast(9))) }
-    #expect(try decompressor.decompress(name: "m.ko", bytes) == bytes)
+    #expect(try KernelPackage.decompressed(bytes, name: "m.ko" + ending) == module(depends: "a"))
+    #expect(throws: StoreError.self) { try KernelPackage.decompressed(Array(bytes.dropLast(9)), name: "m.ko" + ending) }
+    #expect(try KernelPackage.decompressed(bytes, name: "m.ko") == bytes)
   }
 }
 

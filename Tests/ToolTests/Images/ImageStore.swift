@@ -39,7 +39,10 @@ struct ImageStore: ~Copyable {
         "\(modules)/modules.builtin": Array("kernel/fs/ext4/ext4.ko\n".utf8),
         "\(modules)/kernel/virtio.ko": module(depends: ""),
         "\(modules)/kernel/virtio_ring.ko": module(depends: "virtio"),
-        "\(modules)/kernel/virtio_pci.ko": module(depends: "virtio-ring,virtio"),
+        "\(modules)/kernel/virtio_pci.ko": module(
+          depends: "virtio-ring,virtio",
+          others: ["alias=pci:v00001AF4d*", "alias=char-major-10-234", "firmware=card.bin", "firmware=absent.bin"]),
+        "out/lib/firmware/card.bin": Array("firmware".utf8),
         "\(modules)/kernel/virtio_blk.ko": module(depends: "virtio_ring", soft: "pre: crc_none virtio post: unused"),
         "\(modules)/kernel/virtio_console.ko": module(depends: ""),
         "\(modules)/kernel/fuse.ko": module(depends: ""),
@@ -96,18 +99,17 @@ struct ImageStore: ~Copyable {
   func build(
     _ arguments: [String] = [], to output: FilePath? = nil, wrapper: [String] = [], environment: [String: String] = [:]
   ) async throws -> ToolProcess.Outcome {
-    // Any program does where none is started.
-    let program = ToolProcess.binaries.appending("distri-init").string
     let words =
-      wrapper + [ToolProcess.binaries.appending("distri-mkimage").string, "build", "--store", store.string, "--fuse", program]
+      wrapper + [ToolProcess.binaries.appending("distri-mkimage").string, "build", "--store", store.string]
       + arguments + ["-o", (output ?? self.output).string]
     return try await ToolProcess.run("/usr/bin/env", words, environment: environment)
   }
 }
 
 /// The smallest ELF file with a section `.modinfo`.
-func module(depends: String, soft: String? = nil) -> [UInt8] {
+func module(depends: String, soft: String? = nil, others: [String] = []) -> [UInt8] {
   var info = Array("license=GPL\0depends=\(depends)\0".utf8)
+  for text in others { info += Array("\(text)\0".utf8) }
   if let soft { info += Array("softdep=\(soft)\0".utf8) }
   let names = Array("\0.modinfo\0.shstrtab\0".utf8)
   func little(_ value: Int, _ count: Int) -> [UInt8] { (0..<count).map { UInt8(truncatingIfNeeded: value >> ($0 * 8)) } }

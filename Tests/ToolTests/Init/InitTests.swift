@@ -48,9 +48,9 @@ import Testing
   }
 
   @Test func `a UUID is read in both cases and shown as it is written`() throws {
-    let root = try RootSpecification(parsing: "UUID=6F1A0A52-7a33-8000-8000-0000000000FF")
+    let root = try DeviceSpecification(parsing: "UUID=6F1A0A52-7a33-8000-8000-0000000000FF")
     #expect(root.description == "UUID=6f1a0a52-7a33-8000-8000-0000000000ff")
-    #expect(try RootSpecification(parsing: root.description) == root)
+    #expect(try DeviceSpecification(parsing: root.description) == root)
   }
 }
 
@@ -64,7 +64,7 @@ import Testing
     let bytes = try System.read(disk, at: Ext4Superblock.offset, count: Ext4Superblock.byteCount)
     let superblock = try #require(Ext4Superblock(bytes))
     #expect(superblock.label == Array("a label of 16 b".utf8))
-    #expect(superblock.matches(try RootSpecification(parsing: "UUID=\(uuid)")))
+    #expect(superblock.matches(try DeviceSpecification(parsing: "UUID=\(uuid)")))
     #expect(superblock.matches(.label("a label of 16 b")))
     #expect(!superblock.matches(.label("a label")))
     #expect(!superblock.matches(.device(disk)))
@@ -91,16 +91,100 @@ import Testing
   }
 }
 
-@Suite struct InitProgramTests {
-  @Test func `the list of modules is read in its order`() throws {
-    #expect(try ModuleList(parsing: "").paths == [])
-    #expect(
-      try ModuleList(parsing: "# first\n/modules/virtio.ko\n\n/modules/fuse.ko\n").paths == [
-        "/modules/virtio.ko", "/modules/fuse.ko",
+@Suite struct EncryptedDeviceTests {
+  @Test func `the header that cryptsetup makes is found`() async throws {
+    let folder = try TemporaryDirectory()
+    let disk = folder.path.appending("disk").string
+    let uuid = "6f1a0a52-7a33-8000-8000-000000000001"
+    let made = try await ToolProcess.run(
+      "sh",
+      [
+        "-c",
+        "truncate -s 20M $1; printf secret | cryptsetup luksFormat -q --type luks2 --pbkdf pbkdf2 --pbkdf-force-iterations 1000 --uuid $2 $1 -",
+        "sh", disk, uuid,
       ])
-    for line in ["virtio", "/etc/passwd", "/modules/virtio.ko\0"] {
-      #expect(throws: BootFailure.self) { try ModuleList(parsing: line) }
+    try #require(made.status == 0, "\(made.errors)")
+    let device = DeviceFinder.Device(readingFrom: disk)
+    #expect(device.superblock == nil)
+    let header = try #require(device.luks)
+    #expect(DeviceSpecification.text(ofUUID: header.uuid) == uuid)
+    #expect(try KernelParameters(parsing: "rd.luks.uuid=\(uuid)").encryptedDevice == header.uuid)
+    #expect(try KernelParameters(parsing: "rd.luks.uuid=luks-\(uuid)").encryptedDevice == header.uuid)
+    #expect(EncryptedDevice(path: disk, uuid: header.uuid).name == "luks-\(uuid)")
+    #expect(DeviceFinder.hints(for: [device]).contains("\(disk): LUKS UUID=\(uuid)"))
+  }
+
+  @Test func `whatever a disk begins with, looking at it is safe`() {
+    let magic = Array("LUKS".utf8) + [0xba, 0xbe, 0, 2]
+    for count in [0, 8, 207, 511] { #expect(LUKSHeader(magic + [UInt8](repeating: 0, count: count)) == nil) }
+    #expect(LUKSHeader(magic + [UInt8](repeating: UInt8(ascii: "z"), count: 600)) == nil)
+    // Version 1 has its UUID at the same place.
+    #expect(LUKSHeader(magic.dropLast() + [1] + [UInt8](repeating: UInt8(ascii: "0"), count: 600)) == nil)
+  }
+
+  @Test func `a passphrase is read at the terminal where somebody types it, and not shown`() throws {
+    var ends: [(Int32, String)] = []
+    for _ in 0..<2 {
+      let leader = open("/dev/ptmx", O_RDWR | O_NOCTTY)
+      // TIOCSPTLCK and TIOCGPTN: unlock the terminal, and say which it is.
+      var number: Int32 = 0
+      try #require(leader >= 0 && ioctl(leader, 0x4004_5431, &number) == 0 && ioctl(leader, 0x8004_5430, &number) == 0)
+      ends.append((leader, "/dev/pts/\(number)"))
     }
+    defer { for end in ends { close(end.0) } }
+    let consoles = Consoles(paths: ["/dev/null", "/nonexistent"] + ends.map(\.1))
+    // A terminal keeps what is typed before somebody reads it; the first line is empty.
+    System.write(Array("\nopen sesame\n".utf8), to: ends[1].0)
+    #expect(try consoles.readSecret(prompt: "Passphrase: ") == Array("open sesame".utf8))
+    for (leader, _) in ends {
+      var buffer = [UInt8](repeating: 0, count: 4096)
+      let count = Glibc.read(leader, &buffer, buffer.count)
+      #expect(String(decoding: buffer[..<max(0, count)], as: UTF8.self).contains("Passphrase: "))
+    }
+    let none = Consoles(paths: ["/dev/null"])
+    #expect(throws: System.CallFailure.self) { try none.readSecret(prompt: "") }
+  }
+
+  @Test func `a secret is handed over by a pipe`() throws {
+    let pipe = try SecretPipe(holding: Array("open sesame".utf8))
+    let program = try distri_init.Process(
+      path: "/bin/sh", arguments: ["sh", "-c", "[ \"$(cat /dev/fd/3)\" = 'open sesame' ]"], ready: pipe.reader)
+    #expect(program.waitForIt() == 0)
+  }
+}
+
+@Suite struct InitProgramTests {
+  @Test func `modules are found by what the hardware says it is`() throws {
+    let index = try ModuleIndex(
+      parsing: """
+        # first
+        module virtio
+        module virtio_ring virtio
+
+        module virtio_pci virtio_ring virtio
+        module virtio_blk virtio_ring
+        load virtio_ring
+        alias pci:v00001AF4d*sv*sd*bc*sc*i* virtio_pci
+        alias virtio:d00000002v* virtio_blk
+        alias acpi*:VMBUS:* virtio_blk
+        """)
+    #expect(index.always == ["virtio_ring"])
+    #expect(index.dependencies["virtio_pci"] == ["virtio_ring", "virtio"])
+    #expect(index.modules(for: "pci:v00001AF4d00001001sv00001AF4sd00000002bc01sc00i00") == ["virtio_pci"])
+    #expect(index.modules(for: "pci:v00008086d00001237sv00001AF4sd00001100bc06sc00i00") == [])
+    #expect(index.modules(for: "virtio:d00000002v00001AF4") == ["virtio_blk"])
+    #expect(index.modules(for: "virtio:d00000001v00001AF4") == [])
+    #expect(index.modules(for: "acpi:VMBUS:") == ["virtio_blk"])
+    #expect(index.modules(for: "") == [])
+    #expect(try ModuleIndex(parsing: "").always == [])
+  }
+
+  @Test(arguments: [
+    "virtio", "module", "module ../etc/passwd", "module a b", "load a", "module a\nload a b", "module a\nalias x", "alias pci:* a",
+    "module a\0",
+  ])
+  func `an index of modules that is damaged is refused`(text: String) {
+    #expect(throws: BootFailure.self) { try ModuleIndex(parsing: text) }
   }
 
   @Test func `commands are the lines that are neither blank nor comments`() {
@@ -109,12 +193,12 @@ import Testing
   }
 
   @Test func `a machine without its root file system names what it has`() throws {
-    #expect(RootFinder.hints(for: []).joined().contains("--module"))
+    #expect(DeviceFinder.hints(for: []).joined().contains("--module"))
     var bytes = [UInt8](repeating: 0, count: 1024)
     bytes.replaceSubrange(0x38..<0x3a, with: [0x53, 0xef])
     bytes.replaceSubrange(0x78..<0x7c, with: Array("root".utf8))
-    let hints = RootFinder.hints(for: [
-      .init(path: "/dev/vda", superblock: Ext4Superblock(bytes)), .init(path: "/dev/vdb", superblock: nil),
+    let hints = DeviceFinder.hints(for: [
+      .init(path: "/dev/vda", superblock: Ext4Superblock(bytes)), .init(path: "/dev/vdb"),
     ])
     #expect(hints.contains("/dev/vda: LABEL=root UUID=00000000-0000-0000-0000-000000000000"))
     #expect(hints.contains("/dev/vdb: no ext4 file system"))
@@ -124,8 +208,8 @@ import Testing
     for linked in [true, false] {
       let arguments = View.arguments(linked: linked)
       #expect(arguments[0].hasPrefix("@"))
-      #expect(arguments.suffix(2) == ["/roimg", "/ro"])
-      #expect(arguments.contains(View.daemon) == linked)
+      #expect(arguments.contains(View.daemonName))
+      #expect(arguments.contains(View.program) == linked)
     }
   }
 

@@ -16,7 +16,7 @@ enum csandbox_kind {
   CSANDBOX_SYMBOLIC_LINK, // source: the link's target
   CSANDBOX_FILE,          // source: contents of `length` bytes; mode
   CSANDBOX_TMPFS,         // source: mount options
-  CSANDBOX_PROC,
+  CSANDBOX_PROC,          // flags: of CSANDBOX_OUTER only
   CSANDBOX_PTS,
   CSANDBOX_PROTECT,       // makes what is at the target read-only
   CSANDBOX_HIDE,          // source: path outside, shown in place of the file at the target
@@ -25,6 +25,7 @@ enum csandbox_kind {
 enum csandbox_flags {
   CSANDBOX_READ_ONLY = 1,
   CSANDBOX_RECURSIVE = 2,
+  CSANDBOX_OUTER = 4, // where the kernel refuses a new one, the one outside
 };
 
 struct csandbox_operation {
@@ -126,6 +127,10 @@ void csandbox_wait(const struct csandbox_process *process);
 
 /// Kills the sandbox; with CSANDBOX_PID everything in it.
 int csandbox_kill(int descriptor);
+
+/// Puts the calling process into namespaces of its own for users and mounts, in which it is user 0 and may mount. It must have one
+/// thread. 0, or -1 with `failure` filled; after a failure it may be in them without ids.
+int csandbox_enter_namespaces(struct csandbox_report *failure);
 
 /// Removes a tree without following links; Swift's Glibc lacks nftw(3). 0, also when nothing is there, or an errno.
 int csandbox_remove_tree(const char *path);

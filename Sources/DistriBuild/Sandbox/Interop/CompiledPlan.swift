@@ -11,13 +11,17 @@ import SystemPackage
   private(set) var plan = unsafe csandbox_plan()
   /// For each operation in C what it was made of, to name it in errors.
   private var subjects: [SandboxPlan.Operation] = []
+  /// As ``NamespaceSandbox/showsOuterProcesses``.
+  private let showsOuterProcesses: Bool
   private var operations: [csandbox_operation] = unsafe []
   private var allocations: [UnsafeMutableRawPointer] = unsafe []
 
   /// - Throws: ``BuildError/sandbox(operation:_:)`` for text with a NUL, which would be cut there, or a relative target.
   init(
-    _ source: SandboxPlan, commands: [[String]], streams: [Int32], caller: CallerIdentity, group: borrowing ControlGroup
+    _ source: SandboxPlan, commands: [[String]], streams: [Int32], caller: CallerIdentity, group: borrowing ControlGroup,
+    showsOuterProcesses: Bool
   ) throws(BuildError) {
+    self.showsOuterProcesses = showsOuterProcesses
     for operation in source.operations { try append(operation) }
     let table = unsafe UnsafeMutablePointer<csandbox_operation>.allocate(capacity: max(operations.count, 1))
     unsafe allocations.append(UnsafeMutableRawPointer(table))
@@ -106,7 +110,9 @@ import SystemPackage
     case .tmpfs(let path, let permissions):
       try append(CSANDBOX_TMPFS, path, of: operation, source: "mode=\(String(permissions.rawValue, radix: 8))")
     case .proc(let path):
-      try append(CSANDBOX_PROC, path, of: operation)
+      var flags: UInt32 = 0
+      if showsOuterProcesses { flags = CSANDBOX_OUTER.rawValue | CSANDBOX_RECURSIVE.rawValue }
+      try append(CSANDBOX_PROC, path, of: operation, source: "/proc", flags: flags)
       // Written by user 0 of the host these would change the host: capabilities are not asked for.
       for name in ["sys", "sysrq-trigger", "irq", "bus", "fs"] {
         try append(CSANDBOX_PROTECT, path.appending(name), of: operation)
@@ -191,10 +197,12 @@ struct CallerIdentity {
   /// `/proc/self/uid_map` and `gid_map`.
   var userMap: String
   var groupMap: String
+  /// `/proc/self/setgroups`: whether the kernel lets nobody here give up further groups.
+  var deniesGroups: Bool
 
   /// The maps of a new user namespace: all ids of ours unchanged where we may, our own id alone where not.
   func maps(for plan: SandboxPlan) -> (users: String, groups: String, denySetgroups: Bool) {
-    if userID == 0 { return (Self.identity(userMap), Self.identity(groupMap), false) }
+    if userID == 0 { return (Self.identity(userMap), Self.identity(groupMap), deniesGroups) }
     let inside = plan.identity ?? SandboxPlan.Identity(userID: userID, groupID: groupID)
     return ("\(inside.userID) \(userID) 1\n", "\(inside.groupID) \(groupID) 1\n", true)
   }

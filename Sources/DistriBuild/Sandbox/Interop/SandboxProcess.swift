@@ -14,6 +14,10 @@ final class SandboxProcess: Sendable {
     var isCancelled = false
   }
   private let state = Mutex(State())
+  private let showsOuterProcesses: Bool
+
+  /// - Parameter showsOuterProcesses: as ``NamespaceSandbox/showsOuterProcesses``.
+  init(showsOuterProcesses: Bool) { self.showsOuterProcesses = showsOuterProcesses }
 
   /// Kills the command now, or when it starts.
   func kill() {
@@ -45,13 +49,15 @@ final class SandboxProcess: Sendable {
       }
     }
     let caller = CallerIdentity(
-      userMap: try Self.read("/proc/self/uid_map"), groupMap: try Self.read("/proc/self/gid_map"))
+      userMap: try Self.read("/proc/self/uid_map"), groupMap: try Self.read("/proc/self/gid_map"),
+      deniesGroups: try Self.read("/proc/self/setgroups").hasPrefix("deny"))
     let group = ControlGroup(for: plan.limits)
     // The kernel's own limit does not count root's processes, in no namespace.
     if plan.limits.processes != nil, !group.has(.pids), caller.userID == 0 {
       throw BuildError.sandbox(operation: Self.limitOfProcesses, .notSupported)
     }
-    let compiled = try CompiledPlan(plan, commands: commands, streams: streams, caller: caller, group: group)
+    let compiled = try CompiledPlan(
+      plan, commands: commands, streams: streams, caller: caller, group: group, showsOuterProcesses: showsOuterProcesses)
     var process = csandbox_process()
     var report = csandbox_report()
     let isStarted = try state.withLock { state throws(CancellationError) in

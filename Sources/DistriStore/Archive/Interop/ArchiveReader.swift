@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import CArchive
+import DistriStore
 import Glibc
 import SystemPackage
 
@@ -21,7 +22,6 @@ import SystemPackage
 
   /// - Parameter range: where the archive lies in the file, in bytes.
   convenience init(file: OwnedDescriptor, range: Range<UInt64>, path: FilePath) throws(StoreError) {
-    // One by one: «all» would include filters that start programs of the host.
     try unsafe self.init(
       ArchiveInput(.file(file), range: range), path: path,
       formats: [
@@ -36,7 +36,26 @@ import SystemPackage
       ArchiveInput(.bytes(bytes), range: 0..<UInt64(bytes.count)), path: path, formats: [archive_read_support_format_raw])
   }
 
-  private init(_ input: ArchiveInput, path: FilePath, formats: [(OpaquePointer?) -> Int32]) throws(StoreError) {
+  /// Takes a file that is compressed with zstd, once, for an archive of one entry: what comes out is not looked into.
+  convenience init(zstd file: OwnedDescriptor, range: Range<UInt64>, path: FilePath) throws(StoreError) {
+    try unsafe self.init(
+      ArchiveInput(.file(file), range: range), path: path, formats: [archive_read_support_format_raw],
+      filters: [{ unsafe archive_read_append_filter($0, ARCHIVE_FILTER_ZSTD) }])
+  }
+
+  /// One by one: «all» would include filters that start programs of the host.
+  private static var filters: [(OpaquePointer?) -> Int32] {
+    unsafe [
+      archive_read_support_filter_bzip2, archive_read_support_filter_compress, archive_read_support_filter_gzip,
+      archive_read_support_filter_lz4, archive_read_support_filter_lzip, archive_read_support_filter_lzma,
+      archive_read_support_filter_xz, archive_read_support_filter_zstd,
+    ]
+  }
+
+  private init(
+    _ input: ArchiveInput, path: FilePath, formats: [(OpaquePointer?) -> Int32],
+    filters: [(OpaquePointer?) -> Int32]? = nil
+  ) throws(StoreError) {
     guard let archive = unsafe archive_read_new() else { throw .system(operation: "open archive", path: path, .noMemory) }
     guard let entry = unsafe archive_entry_new() else {
       unsafe archive_read_free(archive)
@@ -46,12 +65,7 @@ import SystemPackage
     unsafe self.entry = entry
     self.path = path
     self.input = input
-    let kinds: [(OpaquePointer?) -> Int32] =
-      unsafe [
-        archive_read_support_filter_bzip2, archive_read_support_filter_compress, archive_read_support_filter_gzip,
-        archive_read_support_filter_lz4, archive_read_support_filter_lzip, archive_read_support_filter_lzma,
-        archive_read_support_filter_xz, archive_read_support_filter_zstd,
-      ] + formats
+    let kinds = unsafe (filters ?? Self.filters) + formats
     for index in unsafe kinds.indices { try check(unsafe kinds[index](archive)) }
     try setCallbacks()
     try check(unsafe archive_read_open1(archive))

@@ -2,13 +2,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// Makes zstd frames with libsquashfs's compressor, whose blocks are whole frames. Not thread-safe, like that.
-final class FrameCompressor {
+package final class FrameCompressor {
   private let compressor: Compressor
   private let output: HeapBlock
   private let byteCount: Int
 
   /// - Parameter byteCount: the most bytes that a frame may hold; at most 128 KiB, the size of zstd's blocks.
-  init?(level: Int, byteCount: Int) {
+  package init?(level: Int, byteCount: Int) {
     guard
       let compressor = Compressor(ImageWriter.Options(compression: .zstd(level: level), blockSize: UInt32(byteCount)))
     else { return nil }
@@ -18,7 +18,7 @@ final class FrameCompressor {
   }
 
   /// Nil when the library fails, or for too many bytes.
-  func frame(of input: [UInt8]) -> [UInt8]? {
+  package func frame(of input: [UInt8]) -> [UInt8]? {
     guard input.count <= byteCount else { return nil }
     let count = compressor.run(Bytes(input), into: output)
     return count < 0 ? nil : count > 0 ? output.bytes(count: count).array : Self.storedFrame(of: input)

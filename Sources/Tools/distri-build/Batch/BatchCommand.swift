@@ -21,6 +21,8 @@ struct BatchCommand: AsyncParsableCommand {
 
         distri-build batch pkgs --store /roimg --sources ~/sources --bootstrap-toolchain --keep-going
         distri-build batch pkgs --store /roimg --dry-run nano
+        distri-build batch pkgs --store /roimg --bootstrap-toolchain --scaling
+        distri-build batch pkgs --store /roimg --executor grpc://10.0.0.7:8980/main --workers 64
 
       Prints the full name of every package that was built, a line each. The status is 1 when something failed.
       """)
@@ -36,7 +38,7 @@ struct BatchCommand: AsyncParsableCommand {
   @Option(help: "How many jobs all builds together may start at once.")
   var jobs = ProcessInfo.processInfo.activeProcessorCount
 
-  @Option(help: "How many builds may run at once. Without it, as many as jobs, at most 8.")
+  @Option(help: "How many builds may run at once. Without it, as many as jobs, at most 8; on other machines, one a server.")
   var workers: Int?
 
   @Option(
@@ -46,6 +48,8 @@ struct BatchCommand: AsyncParsableCommand {
   var memoryBudget: UInt64?
 
   @OptionGroup(title: "Limits of each build") var limitOptions: LimitOptions
+
+  @OptionGroup(title: "Other machines") var clusterOptions: ClusterOptions
 
   @Flag(help: "After a failure, go on with all that does not need the failed package.")
   var keepGoing = false
@@ -59,6 +63,18 @@ struct BatchCommand: AsyncParsableCommand {
   @Flag(help: "Say when what would be built, by the times of earlier batches, and build nothing.")
   var simulate = false
 
+  @Flag(
+    help: """
+      Say how long all of the set would take from nothing with 1 to 512 workers, by the times of earlier batches, and how many definitions are in \
+      each level of the graph; what neither the set nor the store has is taken to be there. Builds nothing.
+      """)
+  var scaling = false
+
+  @Option(
+    help: ArgumentHelp(
+      "Times of another place: a file as _build/batch-times, a definition a line, with milliseconds and jobs.", valueName: "file"))
+  var times: String?
+
   @Option(help: ArgumentHelp("Write when what happened, for Perfetto or Chrome's about:tracing.", valueName: "file"))
   var trace: String?
 
@@ -69,10 +85,11 @@ struct BatchCommand: AsyncParsableCommand {
 
   func run() async throws {
     let store = try LocalStore(path: set.storeOptions.storePath)
+    if scaling { return try ScalingReport(set: set, store: store, history: BuildHistory(path: timesPath)).print() }
     if bump { try await BumpCommand.write(try await plannedChanges(store), in: set.files()) }
-    let graph = try set.graph(try set.files(), store)
+    let graph = try set.graph(try set.files(), try store.packages())
     let batch = try await Batch(graph, in: store, selection: try set.selection(in: graph))
-    let history = BuildHistory(path: historyPath)
+    let history = BuildHistory(path: timesPath)
     let schedule = Schedule(
       graph, building: batch.missing, budget: budget, keepsGoing: keepGoing,
       duration: { history.records[graph.nodes[$0].name]?.duration },
@@ -85,7 +102,7 @@ struct BatchCommand: AsyncParsableCommand {
   }
 
   private func plannedChanges(_ store: LocalStore) async throws -> (BuildGraph, [Revisions.Change]) {
-    let graph = try set.graph(try set.files(), store)
+    let graph = try set.graph(try set.files(), try store.packages())
     return (graph, try await Revisions(graph, in: store).changes)
   }
 
@@ -98,12 +115,16 @@ struct BatchCommand: AsyncParsableCommand {
     builder.limits = limitOptions.limits
     let recorder = BatchRecorder(history: history, path: historyPath)
     let spans = Trace()
-    let executor = LocalExecutor(builder)
-    let task = Task {
-      try await batch.run(schedule, on: executor) { event in
-        report.handle(event)
-        recorder.handle(event)
-        spans.add(event)
+    let local = LocalExecutor(builder)
+    let task = Task { [clusterOptions, sourceOptions, workPath, budget] in
+      try await clusterOptions.withExecutor(
+        else: local, store: store, work: workPath, sources: sourceOptions, workers: budget.workers
+      ) { executor in
+        try await batch.run(schedule, on: executor) { event in
+          report.handle(event)
+          recorder.handle(event)
+          spans.add(event)
+        }
       }
     }
     // Times go on where nothing else happens.
@@ -128,8 +149,7 @@ struct BatchCommand: AsyncParsableCommand {
   }
 
   private func printSimulation(of schedule: Schedule, _ graph: BuildGraph, _ history: BuildHistory) throws {
-    let known = history.records.values.map(\.duration).sorted()
-    let usual = known.isEmpty ? Duration.seconds(60) : known[known.count / 2]
+    let usual = history.usualDuration
     let builds = schedule.simulated { history.records[graph.nodes[$0].name]?.duration ?? usual }
     let spans = Trace()
     for build in builds {
@@ -152,8 +172,15 @@ struct BatchCommand: AsyncParsableCommand {
 
   private var historyPath: FilePath { workPath.appending("batch-times") }
 
+  private var timesPath: FilePath { times.map { absolutePath($0) } ?? historyPath }
+
   private var budget: Schedule.Budget {
-    Schedule.Budget(
+    // Other machines decide by themselves how much a build takes.
+    if clusterOptions.executor != nil {
+      let count = workers ?? clusterOptions.executorCount
+      return Schedule.Budget(workers: count, jobs: count)
+    }
+    return Schedule.Budget(
       workers: workers ?? min(jobs, 8), jobs: jobs, memory: memoryBudget ?? ProcessInfo.processInfo.physicalMemory / 4 * 3)
   }
 }

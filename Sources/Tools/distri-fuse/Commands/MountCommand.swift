@@ -7,6 +7,7 @@ import DistriStore
 import Glibc
 import SystemPackage
 import ToolSupport
+import ViewSupervisor
 
 struct MountCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
@@ -122,13 +123,15 @@ struct MountCommand: ParsableCommand {
     }
   }
 
+  private var end: @Sendable (any Error) -> Never { { ToolMain.end(DistriFuse.self, with: $0) } }
+
   private func start(_ recipe: Recipe?, isDetached: Bool, _ manager: ServiceManager) throws -> Supervisor {
     // A repository needs no store: then there is only one argument.
     guard let recipe, let place = mountPoint ?? store else {
       return try Supervisor.takingOver(
-        FilePath(takeOver ?? ""), isDetached: isDetached, manager: manager)
+        FilePath(takeOver ?? ""), isDetached: isDetached, manager: manager, parseRemote: RepositoryRecipe.init, end: end)
     }
-    let supervisor = try Supervisor(recipe: recipe, isDetached: isDetached, manager: manager)
+    let supervisor = try Supervisor(recipe: recipe, isDetached: isDetached, manager: manager, end: end)
     try supervisor.start(at: FilePath(place), options: options(of: recipe))
     return supervisor
   }

@@ -44,7 +44,7 @@ struct RemoteOptions: ParsableArguments {
   var cacert: String?
 
   /// What is to be shown; nil when that is a store.
-  func recipe() throws -> RemoteRecipe? {
+  func recipe() throws -> RepositoryRecipe? {
     guard let remote else { return nil }
     let places = ([remote] + mirror).map { place in
       var place = place
@@ -52,7 +52,7 @@ struct RemoteOptions: ParsableArguments {
       return place.contains("://") ? place : Self.absolute(FilePath(place)).string
     }
     let cache = Self.absolute(cache.map { FilePath($0) } ?? Self.defaultCache)
-    return RemoteRecipe(
+    return RepositoryRecipe(
       root: places[0], mirrors: Array(places.dropFirst()),
       trust: Self.absolute(FilePath(trust.directory ?? TrustOptions.defaultDirectory)), isUnsigned: insecureUnsigned,
       cache: cache, cacheLimit: cacheSize.bytes,

@@ -4,6 +4,7 @@
 import ArgumentParser
 import DistriFS
 import SystemPackage
+import ViewSupervisor
 
 struct RescanCommand: ParsableCommand {
   static let configuration = CommandConfiguration(

@@ -5,6 +5,7 @@ import ArgumentParser
 import DistriFS
 import SystemPackage
 import ToolSupport
+import ViewSupervisor
 
 struct StatusCommand: ParsableCommand {
   static let configuration = CommandConfiguration(

@@ -2,13 +2,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import CSupervisor
-import FoundationEssentials
 import Glibc
 import SystemPackage
 
 /// Where a supervisor answers questions about its mount: a socket file in a directory that only its user can enter, named after the mount's
 /// device number. Who asks must be the same user.
-final class ControlSocket {
+package final class ControlSocket {
   let listener: FileDescriptor
   private(set) var clients: [Channel] = []
   private let path: String
@@ -28,7 +27,7 @@ final class ControlSocket {
   }
 
   /// A line to the supervisor of a mount; nil when there is none.
-  static func connect(device: String) -> Channel? {
+  package static func connect(device: String) -> Channel? {
     for directory in directories where isPrivate(directory) {
       let client = csupervisor_connect(path(in: directory, device))
       if client < 0 { continue }
@@ -66,7 +65,7 @@ final class ControlSocket {
 
   /// Our user as the machine knows it: everybody is 0 in a user namespace of their own.
   private static var outerUser: UInt32 {
-    let map = (try? String(contentsOfFile: "/proc/self/uid_map", encoding: .utf8)) ?? ""
+    let map = ProcessCalls.text(of: "/proc/self/uid_map")
     for line in map.split(separator: "\n") {
       let numbers = line.split(separator: " ").compactMap { UInt32($0) }
       guard numbers.count == 3, geteuid() >= numbers[0], geteuid() - numbers[0] < numbers[2] else { continue }

@@ -2,48 +2,36 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import DistriFS
-import DistriRepo
 import DistriStore
 import SystemPackage
 
 /// What is shown by a mount: enough for every server to come, also of a newer program, to make the same view.
-struct Recipe: Sendable {
+package struct Recipe: Sendable {
   /// Absolute; nil when only a repository is shown.
-  var store: FilePath?
+  package var store: FilePath?
   var section = LocalStore.Section.packages
   /// Nil for all.
-  var packages: [PackageID]?
+  package var packages: [PackageID]?
   /// Names of exchange directories; nil for all.
   var exchange: [String]?
   /// Whether device nodes of packages are there.
   var showsDevices = true
   /// Shows the packages of a repository that the store has not.
-  var remote: RemoteRecipe?
+  package var remote: (any RemoteRecipe)?
 
   /// What is mounted, for the table of mounts.
-  var source: String { store?.string ?? remote?.root.withoutCredentials ?? "distri" }
+  package var source: String { store?.string ?? remote?.name ?? "distri" }
 
   /// The view, with the files that the process before has left to the keeper.
   ///
   /// - Parameter report: is told what is wrong with packages of a repository when it is met.
   func makeView(keeper: any DescriptorKeeper, report: @escaping @Sendable (String) -> Void) throws -> ServedView {
-    let repository = try remote?.open(section, keeper, report: report)
-    if let repository, case let unproven = repository.unprovenPackages, let first = unproven.first {
-      report("\(first) and \(unproven.count - 1) others are not shown: nothing in the index proves a part of them")
-    }
-    let local = try LocalStore(path: try store ?? viewDirectory(), section: section)
+    let source = try remote?.open(section, keeper, report: report)
+    guard let path = try store ?? remote?.makeViewDirectory(for: section) else { throw Errno.badMessage }
     let view = try PackageFileSystem(
-      store: local, only: packages, sources: Self.sources(named: exchange), showsDevices: showsDevices, keeper: keeper,
-      remote: repository, report: { report("\($0)") })
-    return ServedView(fileSystem: view, recipe: self, repository: repository, keeper: keeper, report: report)
-  }
-
-  /// A store without packages, in which the view of a repository is kept.
-  private func viewDirectory() throws -> FilePath {
-    guard let remote else { throw Errno.badMessage }
-    let path = remote.cache.appending("views").appending(remote.root.trustName)
-    try Files.makeDirectories(try LocalStore(path: path, section: section).path)
-    return path
+      store: try LocalStore(path: path, section: section), only: packages, sources: Self.sources(named: exchange),
+      showsDevices: showsDevices, keeper: keeper, remote: source, report: { report("\($0)") })
+    return ServedView(fileSystem: view, recipe: self, source: source, keeper: keeper, report: report)
   }
 
   private static func sources(named names: [String]?) -> [ExchangeSource]? {
@@ -54,7 +42,7 @@ struct Recipe: Sendable {
   /// The names of exchange directories, separated by commas.
   ///
   /// - Throws: ``UnknownExchangeDirectory``.
-  static func exchange(parsing text: String?) throws(UnknownExchangeDirectory) -> [String]? {
+  package static func exchange(parsing text: String?) throws(UnknownExchangeDirectory) -> [String]? {
     guard let text else { return nil }
     let names = text.split(separator: ",").map(String.init)
     let known = ExchangeSource.packages.map(\.name.description)
@@ -74,9 +62,9 @@ struct Recipe: Sendable {
     return fields.flatMap { Array($0.utf8) + [0] }
   }
 
-  init(
+  package init(
     store: FilePath?, section: LocalStore.Section = .packages, packages: [PackageID]? = nil, exchange: [String]? = nil,
-    showsDevices: Bool = true, remote: RemoteRecipe? = nil
+    showsDevices: Bool = true, remote: (any RemoteRecipe)? = nil
   ) {
     self.store = store
     self.section = section
@@ -86,14 +74,15 @@ struct Recipe: Sendable {
     self.remote = remote
   }
 
+  /// - Parameter parseRemote: makes of the fields the repository that they name; nil where they name none.
   /// - Throws: `EBADMSG` for what is no recipe.
-  init(parsing bytes: [UInt8]) throws {
+  init(parsing bytes: [UInt8], parseRemote: ([String: String]) throws -> (any RemoteRecipe)?) throws {
     var fields: [String: String] = [:]
     for field in bytes.split(separator: 0) {
       let parts = String(decoding: field, as: UTF8.self).split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
       if parts.count == 2 { fields[String(parts[0])] = String(parts[1]) }
     }
-    let (store, remote) = (fields["store"], try RemoteRecipe(fields))
+    let (store, remote) = (fields["store"], try parseRemote(fields))
     guard store != nil || remote != nil, let section = fields["section"].flatMap(LocalStore.Section.init(rawValue:)) else {
       throw Errno.badMessage
     }
@@ -106,8 +95,35 @@ struct Recipe: Sendable {
 }
 
 /// A name that is no exchange directory.
-struct UnknownExchangeDirectory: Error, CustomStringConvertible {
-  let name: String
-  let known: [String]
-  var description: String { "there is no exchange directory \(name); there are \(known.joined(separator: ", "))" }
+package struct UnknownExchangeDirectory: Error, CustomStringConvertible {
+  package let name: String
+  package let known: [String]
+  package var description: String { "there is no exchange directory \(name); there are \(known.joined(separator: ", "))" }
+}
+
+/// A repository of which a view shows packages, and all that it takes to ask it again.
+package protocol RemoteRecipe: Sendable {
+  /// For the table of mounts.
+  var name: String { get }
+  /// The fields of a recipe that say all this.
+  var fields: [String] { get }
+
+  /// Makes a store without packages, in which the view of the repository is kept where no other store is shown.
+  func makeViewDirectory(for section: LocalStore.Section) throws -> FilePath
+
+  /// The packages. A server that follows another one shows the same as that, and needs no network for it.
+  ///
+  /// - Throws: what is wrong with the repository or the cache.
+  func open(
+    _ section: LocalStore.Section, _ keeper: any DescriptorKeeper, report: @escaping @Sendable (String) -> Void
+  ) throws -> any RemotePackageSource
+
+  /// The packages that the repository has now.
+  ///
+  /// - Parameter source: what ``open(_:_:report:)`` or this have given.
+  /// - Throws: what is wrong with the repository.
+  func update(
+    _ source: any RemotePackageSource, _ section: LocalStore.Section, _ keeper: any DescriptorKeeper,
+    report: @escaping @Sendable (String) -> Void
+  ) throws -> any RemotePackageSource
 }

@@ -2,7 +2,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import DistriFS
-import DistriRepo
 import DistriStore
 import Glibc
 
@@ -10,16 +9,16 @@ import Glibc
 struct ServedView: Sendable {
   let fileSystem: PackageFileSystem
   let recipe: Recipe
-  let repository: RemoteRepository?
+  let source: (any RemotePackageSource)?
   let keeper: any DescriptorKeeper
   let report: @Sendable (String) -> Void
 
   /// Looks at the store, and asks the repository for its packages.
   func rescan() {
     let now = Int64(time(nil))
-    if let remote = recipe.remote, let repository {
+    if let remote = recipe.remote, let source {
       do {
-        return try fileSystem.follow(try remote.update(repository, recipe.section, keeper, report: report), at: now)
+        return try fileSystem.follow(try remote.update(source, recipe.section, keeper, report: report), at: now)
       } catch {
         // What was there can be used still.
         report("\(error)")

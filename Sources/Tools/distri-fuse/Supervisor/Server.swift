@@ -1,12 +1,10 @@
 // SPDX-FileCopyrightText: The distri authors
 // SPDX-License-Identifier: Apache-2.0
 
-import ArgumentParser
 import DistriFS
 import DistriStore
 import Glibc
 import SystemPackage
-import ToolSupport
 
 /// The process that serves a mount: forked by the supervisor, and replaced when it dies.
 struct Server: Sendable {
@@ -17,6 +15,8 @@ struct Server: Sendable {
   let inherited: [String: FileDescriptor]
   /// Lets go of the caller's terminal once it serves.
   let isDetached: Bool
+  /// Says what is wrong, and ends the process.
+  let end: @Sendable (any Error) -> Never
 
   /// Runs until the mount is gone. Only a process of one thread may become a server; it has several from here on.
   func run() throws -> Never {
@@ -50,7 +50,7 @@ struct Server: Sendable {
       }
       exit(0)
     } catch {
-      ToolMain.end(DistriFuse.self, with: error)
+      end(error)
     }
   }
 
@@ -113,8 +113,9 @@ struct Server: Sendable {
 }
 
 /// A server has ended instead of serving, and has said why.
-struct ServerFailure: Error {
-  let status: Int32
+package struct ServerFailure: Error {
+  /// The server's.
+  package let status: Int32
 
   /// The supervisor did not want it any more.
   static let abandoned: Int32 = 75
@@ -122,10 +123,5 @@ struct ServerFailure: Error {
 
 extension ProcessCalls {
   /// A daemon keeps no directory in use but the root.
-  static func leaveDirectory() { _ = chdir("/") }
-}
-
-extension ServerFailure: SilentError {
-  /// The server's.
-  var exitStatus: ExitCode { ExitCode(status) }
+  package static func leaveDirectory() { _ = chdir("/") }
 }

@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Synchronization
-import ToolSupport
+import SystemPackage
 
 /// What a server has to say: on standard error as long as somebody may read that, to the system's log from then on.
 final class ServerLog: Sendable {
@@ -14,7 +14,7 @@ final class ServerLog: Sendable {
   /// Says something, once for all who may want to know.
   func write(_ line: String) {
     if hasReader.load(ordering: .relaxed) {
-      Terminal.standardError.write("distri-fuse: \(line)\n")
+      _ = try? FileDescriptor.standardError.writeAll("distri-fuse: \(line)\n".utf8)
     } else {
       ProcessCalls.log(line)
     }

@@ -98,8 +98,14 @@ extension Supervisor {
 
   /// Takes the mount over from its supervisor, which serves it until the server of this program has the view.
   ///
+  /// - Parameters:
+  ///   - parseRemote: as that of ``Recipe/init(parsing:parseRemote:)``.
+  ///   - end: as that of ``init(recipe:isDetached:manager:end:)``.
   /// - Throws: ``TakeOverFailure``; ``ServerFailure``; `MountError.notMounted`.
-  static func takingOver(_ mountPoint: FilePath, isDetached: Bool, manager: ServiceManager) throws -> Supervisor {
+  package static func takingOver(
+    _ mountPoint: FilePath, isDetached: Bool, manager: ServiceManager,
+    parseRemote: ([String: String]) throws -> (any RemoteRecipe)?, end: @escaping @Sendable (any Error) -> Never
+  ) throws -> Supervisor {
     guard let entry = try MountTable.current().entry(at: Mount.canonical(mountPoint)), entry.isOurs else {
       throw MountError.notMounted(mountPoint)
     }
@@ -120,7 +126,8 @@ extension Supervisor {
       }
     }
     guard let connection else { throw Errno.badMessage }
-    let supervisor = try Supervisor(recipe: try Recipe(parsing: recipe), isDetached: isDetached, manager: manager)
+    let supervisor = try Supervisor(
+      recipe: try Recipe(parsing: recipe, parseRemote: parseRemote), isDetached: isDetached, manager: manager, end: end)
     supervisor.kept = kept
     try supervisor.startServer()
     do {
@@ -142,11 +149,11 @@ extension Supervisor {
 }
 
 /// Why a mount cannot be taken over.
-enum TakeOverFailure: Error, CustomStringConvertible {
+package enum TakeOverFailure: Error, CustomStringConvertible {
   case noSupervisor(FilePath)
   case refused(FilePath, String)
 
-  var description: String {
+  package var description: String {
     switch self {
     case .noSupervisor(let path):
       "no supervisor of yours watches \(path); «distri-fuse unmount \(path)» and mount it again, or ask as the user who mounted it"

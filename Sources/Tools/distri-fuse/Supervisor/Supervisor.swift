@@ -4,17 +4,18 @@
 import DistriFS
 import Glibc
 import SystemPackage
-import ToolSupport
 
 /// The process that holds a mount while servers come and go: the line to the kernel, what the server has left, and a socket for questions.
 ///
 /// It has one thread, and never touches the mount: it would wait for the server that it is to replace. A server that dies is replaced at once.
-final class Supervisor {
+package final class Supervisor {
   let recipe: Recipe
   let record: RequestRecord
   /// Whether the caller's terminal is let go of when the mount answers.
   let isDetached: Bool
   let manager: ServiceManager
+  /// Says what is wrong, and ends a server's process.
+  private let end: @Sendable (any Error) -> Never
   private let signals: SignalQueue
   /// Nil before the mount is there.
   private(set) var connection: Connection?
@@ -33,7 +34,12 @@ final class Supervisor {
   private var stopTime: Int64?
 
   /// A supervisor of a mount that is to be made, or of one that is taken over.
-  init(recipe: Recipe, isDetached: Bool, manager: ServiceManager) throws {
+  ///
+  /// - Parameter end: says what is wrong, and ends the process; called in that of a server.
+  package init(
+    recipe: Recipe, isDetached: Bool, manager: ServiceManager, end: @escaping @Sendable (any Error) -> Never
+  ) throws {
+    self.end = end
     self.recipe = recipe
     self.isDetached = isDetached
     self.manager = manager
@@ -46,7 +52,7 @@ final class Supervisor {
   // MARK: Starting
 
   /// Starts a server, and mounts when it has the view: what is wrong with the store is known before anything is seen of the mount.
-  func start(at mountPoint: FilePath, options: MountOptions) throws {
+  package func start(at mountPoint: FilePath, options: MountOptions) throws {
     try startServer()
     try waitUntilPrepared()
     let connection: Connection
@@ -100,13 +106,13 @@ final class Supervisor {
     if process == 0 {
       // Our sockets, and what the caller of a mount in the foreground waits for the end of.
       ProcessCalls.closeOthers(than: [its.descriptor] + kept.byName.values)
-      let server = Server(recipe: recipe, record: record, channel: its, inherited: kept.byName, isDetached: isDetached)
+      let server = Server(recipe: recipe, record: record, channel: its, inherited: kept.byName, isDetached: isDetached, end: end)
       do {
         try ProcessCalls.leaveFirstThread {
-          do { try server.run() } catch { ToolMain.end(DistriFuse.self, with: error) }
+          do { try server.run() } catch { server.end(error) }
         }
       } catch {
-        ToolMain.end(DistriFuse.self, with: error)
+        end(error)
       }
     }
     its.close()
@@ -128,7 +134,7 @@ final class Supervisor {
   /// Watches until the mount is gone. `ready` is called once, when it answers.
   ///
   /// - Throws: `ServerFailure` of a first server that ends before it serves.
-  func run(ready: () throws -> Void) throws {
+  package func run(ready: () throws -> Void) throws {
     while true {
       if isServing && !wasEverServing {
         wasEverServing = true
@@ -282,6 +288,6 @@ final class Supervisor {
   }
 
   func note(_ line: String) {
-    if !(isDetached && wasEverServing) { Terminal.standardError.write("distri-fuse: \(line)\n") }
+    if !(isDetached && wasEverServing) { _ = try? FileDescriptor.standardError.writeAll("distri-fuse: \(line)\n".utf8) }
   }
 }

@@ -17,6 +17,9 @@ enum System {
     }
 
     var description: String { "\(call): \(String(cString: strerror(code)))" }
+
+    /// A driver has not found what it is for.
+    var isMissingDevice: Bool { code == ENODEV }
   }
 
   /// How a file system is mounted.
@@ -127,6 +130,9 @@ enum System {
     defer { close(file) }
     guard cinit_load_module(file) == 0 || errno == EEXIST else { throw CallFailure("load the module \(path)") }
   }
+
+  /// fnmatch(3): whether all of the text is what the pattern describes.
+  static func matches(_ text: String, pattern: String) -> Bool { fnmatch(pattern, text, 0) == 0 }
 
   /// How the machine ends.
   enum Ending: Int32 {

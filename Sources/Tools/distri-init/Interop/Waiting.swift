@@ -97,3 +97,21 @@ struct ReadinessPipe: ~Copyable {
     return events.contains(0) && read(reader, &byte, 1) == 1 ? .ready : .gone
   }
 }
+
+/// A pipe that holds a secret until a program has read it: it is in no file and on no command line.
+struct SecretPipe: ~Copyable {
+  /// Ends after the secret.
+  let reader: Int32
+
+  /// - Parameter secret: at most 4096 bytes, which fit into any pipe.
+  init(holding secret: [UInt8]) throws(System.CallFailure) {
+    var ends: [Int32] = [-1, -1]
+    guard pipe(&ends) == 0 else { throw System.CallFailure("pipe") }
+    for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
+    System.write(secret, to: ends[1])
+    close(ends[1])
+    reader = ends[0]
+  }
+
+  deinit { close(reader) }
+}

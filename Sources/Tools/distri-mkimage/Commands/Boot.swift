@@ -25,6 +25,9 @@ struct Boot: ParsableCommand {
   @Flag(name: .customLong("bios"), help: "Start a disk on a machine with a BIOS instead of UEFI.")
   var usesBIOS = false
 
+  @Option(name: .customLong("disk"), help: ArgumentHelp("What hardware the machine sees the disk as.", valueName: "kind"))
+  var bus = VirtualMachine.DiskBus.virtio
+
   @Option(help: ArgumentHelp("Lead this port of this machine to the SSH server of the virtual one.", valueName: "port"))
   var ssh: UInt16?
 
@@ -58,7 +61,8 @@ struct Boot: ParsableCommand {
 
   func run() throws {
     let machine = VirtualMachine(
-      source: try source(), memory: memory, processors: processors, accelerator: accelerator, isWritable: write, sshPort: ssh,
+      source: try source(), bus: bus, memory: memory, processors: processors, accelerator: accelerator, isWritable: write,
+      sshPort: ssh,
       screenPort: vnc)
     throw ExitCode(try machine.run(seconds: timeout))
   }
@@ -87,3 +91,5 @@ struct Boot: ParsableCommand {
     return [String(decoding: data.prefix { $0 != UInt8(ascii: "\n") }, as: UTF8.self)]
   }
 }
+
+extension VirtualMachine.DiskBus: ExpressibleByArgument {}

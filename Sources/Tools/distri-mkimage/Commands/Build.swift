@@ -33,6 +33,7 @@ struct Build: ParsableCommand {
   @OptionGroup var storeOptions: StoreOptions
   @OptionGroup var changes: DescriptionOptions
   @OptionGroup var programs: InitramfsOptions
+  @OptionGroup var passphrase: PassphraseOptions
 
   @Option(
     name: .shortAndLong,
@@ -91,7 +92,8 @@ struct Build: ParsableCommand {
     let kernel = try KernelPackage.find(description.kernel, in: store)
     try Data(try kernel.kernelImage()).write(to: URL(filePath: output.appending(OutputDirectory.kernel).string))
     report("initramfs")
-    let initramfs = try programs.archive(for: kernel, modules: description.modules, time: root.time, work: work)
+    let initramfs = try programs.archive(
+      for: kernel, modules: description.modules, opensEncryptedDisks: false, time: root.time, work: work)
     try Data(initramfs).write(to: URL(filePath: output.appending(OutputDirectory.initramfs).string))
     report("disk")
     try root.write(
@@ -106,19 +108,22 @@ struct Build: ParsableCommand {
     work: FilePath,
     report: (String) -> Void
   ) throws {
+    let encryption = try encryption(of: description, root)
     report("kernel")
     let kernel = try KernelPackage.find(description.kernel, in: store)
     report("initramfs")
-    let initramfs = try programs.archive(for: kernel, modules: description.modules, time: root.time, work: work)
+    let initramfs = try programs.archive(
+      for: kernel, modules: description.modules, opensEncryptedDisks: encryption != nil, time: root.time, work: work)
     var release: [UInt8] = []
     if case .regular(.bytes(let text)) = root.contents[try TreePath(parsing: "etc/os-release")]?.kind { release = text }
     let unified = UnifiedKernelImage(
       release: release,
-      commandLine: description.commandLine(root: root.uuid, consoles: ["tty0"] + (description.hasSerialConsole ? ["ttyS0"] : [])),
+      commandLine: description.commandLine(
+        root: root.uuid, encryption: encryption, consoles: ["tty0"] + (description.hasSerialConsole ? ["ttyS0"] : [])),
       initramfs: initramfs, kernel: try kernel.kernelImage())
     let boot = try BootPartition(unified, for: description.firmware, identity: root.uuid, time: root.time)
     let disk = try PartitionedDisk(
-      root: root, boot: boot, firmware: description.firmware, byteCount: description.byteCount,
+      root: root, boot: boot, firmware: description.firmware, encryption: encryption, byteCount: description.byteCount,
       unit: outputs.map(\.0.sizeUnit).max() ?? 1)
     report("disk")
     let sectors = work.appending("disk")
@@ -127,6 +132,12 @@ struct Build: ParsableCommand {
     for (format, path) in outputs.sorted(by: { $0.0 != .raw && $1.0 == .raw }) {
       try format.convert(sectors, to: path, contents: root.contents, identity: root.uuid, time: root.time, work: work)
     }
+  }
+
+  private func encryption(of description: ImageDescription, _ root: Ext4Image) throws -> DiskEncryption? {
+    guard description.isEncrypted else { return nil }
+    let (secret, source) = try passphrase.read()
+    return try DiskEncryption(passphrase: secret, source: source, uuid: derivedUUID(root.uuid, "encryption"))
   }
 
   /// The packages and their run-time closure, which the metadata lists whole.

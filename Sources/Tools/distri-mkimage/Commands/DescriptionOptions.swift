@@ -63,9 +63,12 @@ struct DescriptionOptions: ParsableArguments {
   @Flag(help: "For Azure: --format vhd-azure --serial, and its drivers. Wants a key of somebody.")
   var azure = false
 
+  @Flag(help: "Encrypt the root partition with LUKS2; the machine asks for the passphrase on its console. Implies --layout gpt.")
+  var encrypt = false
+
   @Option(
     name: .customLong("module"),
-    help: ArgumentHelp("A kernel module to load besides those for virtio disks and ext4.", valueName: "name"))
+    help: ArgumentHelp("A kernel module to load whatever hardware there is.", valueName: "name"))
   var modules: [String] = []
 
   func validate() throws {
@@ -74,8 +77,8 @@ struct DescriptionOptions: ParsableArguments {
     }
     if let label { try check("--label", label, TextRule.label) }
     if let hostname { try check("--hostname", hostname, TextRule.hostname) }
-    guard layout != .direct || firmware == nil && formats.isEmpty && !azure else {
-      throw ValidationError("--uefi, --bios, --both, --format and --azure need --layout gpt")
+    guard layout != .direct || firmware == nil && formats.isEmpty && !azure && !encrypt else {
+      throw ValidationError("--uefi, --bios, --both, --format, --encrypt and --azure need --layout gpt")
     }
     for command in commands { try check("--run", command, TextRule.line) }
     for parameter in kernelParameters { try check("--kernel-parameter", parameter, TextRule.line) }
@@ -95,7 +98,8 @@ struct DescriptionOptions: ParsableArguments {
     image.label = label ?? image.label
     image.byteCount = size?.value ?? image.byteCount
     image.modules += modules
-    image.layout = layout ?? (firmware == nil && formats.isEmpty && !azure ? image.layout : .gpt)
+    image.layout = layout ?? (firmware == nil && formats.isEmpty && !azure && !encrypt ? image.layout : .gpt)
+    image.isEncrypted = image.isEncrypted || encrypt
     image.firmware = firmware ?? image.firmware
     image.formats = formats.isEmpty ? image.formats : formats
     let keys = try authorizedKeys.flatMap { try Self.keys(in: FilePath($0)) }

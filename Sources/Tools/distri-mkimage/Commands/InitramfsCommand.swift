@@ -26,8 +26,11 @@ struct InitramfsCommand: ParsableCommand {
 
   @Option(
     name: .customLong("module"),
-    help: ArgumentHelp("A kernel module to load besides those for virtio disks and ext4.", valueName: "name"))
+    help: ArgumentHelp("A kernel module to load whatever hardware there is.", valueName: "name"))
   var modules: [String] = []
+
+  @Flag(help: "Bring what opens an encrypted root.")
+  var encrypt = false
 
   @OptionGroup var programs: InitramfsOptions
 
@@ -41,7 +44,7 @@ struct InitramfsCommand: ParsableCommand {
   func run() throws {
     let found = try KernelPackage.find(kernel, in: try LocalStore(path: storeOptions.storePath))
     func archive(_ work: FilePath) throws -> [UInt8] {
-      try programs.archive(for: found, modules: modules, time: Build.sourceDate(), work: work)
+      try programs.archive(for: found, modules: modules, opensEncryptedDisks: encrypt, time: Build.sourceDate(), work: work)
     }
     guard output == "-" else {
       return try OutputFile(path: FilePath(output)).replace { try Data(try archive($1)).write(to: URL(filePath: $0.string)) }

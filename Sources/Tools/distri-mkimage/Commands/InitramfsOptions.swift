@@ -5,7 +5,7 @@ import ArgumentParser
 import Glibc
 import SystemPackage
 
-/// Flags that say where the programs of an initramfs come from.
+/// Flags that say where the program of an initramfs comes from.
 struct InitramfsOptions: ParsableArguments {
   @Option(
     name: .customLong("init"),
@@ -13,28 +13,34 @@ struct InitramfsOptions: ParsableArguments {
   var initProgram: String?
 
   @Option(
-    name: .customLong("fuse"),
-    help: ArgumentHelp("The distri-fuse to use. Default: the one beside this program.", valueName: "file"))
-  var daemon: String?
-
-  @Option(
-    name: .customLong("library-path"), help: ArgumentHelp("A directory with shared objects that the two need.", valueName: "dir"))
+    name: .customLong("library-path"), help: ArgumentHelp("A directory with shared objects that it needs.", valueName: "dir"))
   var libraryDirectories: [String] = []
+
+  @Flag(
+    inversion: .prefixedNo,
+    help: "Bring only the drivers that this machine's own hardware asks for, instead of those for disks of all kinds.")
+  var hostonly = false
 
   /// Makes an initramfs: compressed where the kernel can unpack that.
   ///
   /// - Parameters:
-  ///   - modules: to load besides those for virtio disks, ext4 and the view.
+  ///   - modules: to load on every machine, besides ext4 and what the view needs.
+  ///   - opensEncryptedDisks: whether the root is on one.
   ///   - work: a directory for temporary files.
-  func archive(for kernel: KernelPackage, modules: [String], time: Int64, work: FilePath) throws -> [UInt8] {
-    let decompressor = ModuleDecompressor(work: work)
-    // ext4 asks for a checksum by name that no dependency mentions.
-    let order = try kernel.loadOrder(
-      of: ["virtio_pci", "virtio_blk", "virtio_console", "ext4", "fuse"] + modules, wishes: ["crc32c_generic"],
-      decompress: decompressor.decompress)
+  func archive(
+    for kernel: KernelPackage, modules: [String], opensEncryptedDisks: Bool, time: Int64, work: FilePath
+  ) throws -> [UInt8] {
+    let drivers = hostonly ? DriverSet.ofThisMachine() : .generic
+    let always = DriverSet.always + modules + (opensEncryptedDisks ? DiskEncryption.modules : [])
+    let wished = DriverSet.alwaysWished + (opensEncryptedDisks ? DiskEncryption.wishedModules : [])
+    let order = try drivers.modules(of: kernel, always: always, wished: wished)
+    var firmware: [String: [UInt8]] = [:]
+    for name in order.flatMap(\.firmware) { firmware[name] = try kernel.firmware(name) }
     let contents = try InitramfsContents(
-      initProgram: try Self.sibling("distri-init", orElse: initProgram), daemon: try Self.sibling("distri-fuse", orElse: daemon),
-      modules: order, libraryDirectories: libraryDirectories.map { FilePath($0).resolved() }
+      initProgram: try Self.sibling("distri-init", orElse: initProgram), modules: order,
+      always: always + wished, firmware: firmware,
+      cryptsetup: opensEncryptedDisks ? try DiskEncryption.program() : nil, shell: StaticShell.find(),
+      libraryDirectories: libraryDirectories.map { FilePath($0).resolved() }
     ).plan()
     let file = work.appending("initramfs")
     try CpioArchive(contents: contents, time: time).write(to: file)

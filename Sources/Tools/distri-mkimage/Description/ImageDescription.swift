@@ -39,6 +39,8 @@ struct ImageDescription: Equatable {
   var layout = Layout.direct
   /// What a disk with partitions boots on.
   var firmware = Firmware.both
+  /// Whether the root partition of a disk is encrypted; the passphrase is in no description.
+  var isEncrypted = false
   /// What a disk with partitions is written as; empty for its sectors.
   var formats: [ImageFormat] = []
 
@@ -101,9 +103,12 @@ struct ImageDescription: Equatable {
 
   /// The kernel's parameters; the last console is that of distri-init and of the boot commands.
   ///
-  /// - Parameter root: the UUID of the root file system.
-  func commandLine(root: [UInt8], consoles: [String]) -> String {
-    (["root=UUID=\(text(ofUUID: root))", "rw"] + consoles.map { "console=\($0)" } + ["quiet", "panic=-1"] + kernelParameters)
+  /// - Parameters:
+  ///   - root: the UUID of the root file system.
+  ///   - encryption: of the partition that it is on.
+  func commandLine(root: [UInt8], encryption: DiskEncryption? = nil, consoles: [String]) -> String {
+    (["root=UUID=\(text(ofUUID: root))", "rw"] + (encryption.map { [$0.kernelParameter] } ?? []) + consoles.map { "console=\($0)" }
+      + ["quiet", "panic=-1"] + kernelParameters)
       .joined(separator: " ")
   }
 

@@ -75,7 +75,7 @@ struct BootPartition {
     for (name, bytes) in files.sorted(by: { $0.key < $1.key }) {
       let path = tree.pushing(FilePath(name))
       try manager.createDirectory(atPath: path.removingLastComponent().string, withIntermediateDirectories: true)
-      try Data(bytes).write(to: URL(filePath: path.string))
+      try Scratch.write(bytes, to: path)
       try Self.setTime(time, of: path)
       var parent = path.removingLastComponent()
       while directories.insert(parent.string).inserted { parent.removeLastComponent() }

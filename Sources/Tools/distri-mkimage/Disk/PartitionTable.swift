@@ -2,7 +2,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Crypto
-import FoundationEssentials
 import SystemPackage
 
 /// How firmware starts the machine from its disk.
@@ -86,7 +85,7 @@ struct PartitionTable: Equatable {
   /// Writes the table into a file of the disk's size.
   func write(to disk: FilePath, work: FilePath) throws {
     let file = work.appending("partitions")
-    try Data(script.utf8).write(to: URL(filePath: file.string))
+    try Scratch.write(Array(script.utf8), to: file)
     try ChildProcess.run(
       ChildProcess.locate("sfdisk", package: "fdisk"),
       ["--quiet", "--no-reread", "--no-tell-kernel", "--wipe", "never", disk.string], input: file, work: work)

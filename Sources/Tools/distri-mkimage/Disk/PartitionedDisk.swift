@@ -11,25 +11,29 @@ struct PartitionedDisk {
   let root: Ext4Image
   let table: PartitionTable
   let firmware: Firmware
+  /// Nil for a root that anybody can read.
+  let encryption: DiskEncryption?
 
   /// - Parameters:
   ///   - byteCount: of the whole disk; nil for what is needed and a little more.
   ///   - unit: the size is a multiple of this; whole MiB.
   /// - Throws: ``MkimageError/tooSmall(_:needed:)``.
-  init(root: Ext4Image, boot: BootPartition, firmware: Firmware, byteCount: UInt64?, unit: UInt64 = 1 << 20)
-    throws(MkimageError)
-  {
+  init(
+    root: Ext4Image, boot: BootPartition, firmware: Firmware, encryption: DiskEncryption? = nil, byteCount: UInt64?,
+    unit: UInt64 = 1 << 20
+  ) throws(MkimageError) {
     func table(rootByteCount: UInt64) -> PartitionTable {
       PartitionTable(identity: root.uuid, firmware: firmware, bootByteCount: boot.byteCount, rootByteCount: rootByteCount)
     }
-    let around = table(rootByteCount: 0).diskByteCount
+    let around = table(rootByteCount: encryption == nil ? 0 : DiskEncryption.headerByteCount).diskByteCount
     let needed = root.neededByteCount.rounded(upTo: 1 << 20) + around
     guard byteCount ?? needed >= needed else { throw .tooSmall(byteCount ?? 0, needed: needed) }
     let size = (byteCount ?? root.defaultByteCount + around).rounded(upTo: unit)
-    self.table = table(rootByteCount: size - around)
+    self.table = table(rootByteCount: size - table(rootByteCount: 0).diskByteCount)
     self.root = root
     self.boot = boot
     self.firmware = firmware
+    self.encryption = encryption
   }
 
   /// Makes the file, which must not exist. It has holes where the disk is empty.
@@ -45,6 +49,7 @@ struct PartitionedDisk {
       switch partition.kind {
       case .bios: try Grub.install(on: path, table, work: work)
       case .boot: try boot.write(to: path, range: partition.range, work: work)
+      case .root where encryption != nil: try encryption?.write(root, into: path, range: partition.range, work: work)
       case .root: try root.write(into: path, range: partition.range, work: work)
       }
     }

@@ -1,20 +1,27 @@
 // SPDX-FileCopyrightText: The distri authors
 // SPDX-License-Identifier: Apache-2.0
 
+import DistriBuild
 import DistriStore
 import SystemPackage
 
-/// The first file system of a machine: `distri-init` as `/init`, the view's daemon, what both need, and kernel modules.
+/// The first file system of a machine: `distri-init` as `/init`, what it needs, and kernel modules.
 ///
-/// All shared objects lie in `/lib`, the run-time linker as `/lib/ld.so`: `distri-init` starts the daemon through it after the root has
-/// been switched, when the usual places lead into the view that is not there yet.
+/// All shared objects lie in `/lib`, the run-time linker as `/lib/ld.so`: `distri-init` starts itself through it as the view's daemon after the root
+/// has been switched, when the usual places lead into the view that is not there yet.
 struct InitramfsContents {
   /// `distri-init`.
   let initProgram: FilePath
-  /// `distri-fuse`.
-  let daemon: FilePath
-  /// In the order in which they are loaded.
+  /// In the order in which they can be loaded.
   let modules: [KernelPackage.Module]
+  /// Names of those that are loaded whatever hardware there is.
+  let always: [String]
+  /// By path below `lib/firmware`.
+  var firmware: [String: [UInt8]] = [:]
+  /// Opens encrypted disks; nil where none is.
+  var cryptsetup: FilePath?
+  /// A static busybox for the rescue shell; nil where there is none.
+  var shell: FilePath?
   /// Where shared objects are looked for first.
   var libraryDirectories: [FilePath] = []
 
@@ -32,18 +39,41 @@ struct InitramfsContents {
     try contents.addFile(TreePath(parsing: "init"), initProgram.asSource(), permissions: 0o755)
     // systemd comes back here at the end.
     try contents.addLink(TreePath(parsing: "shutdown"), to: "init")
-    try contents.addFile(TreePath(parsing: "bin/distri-fuse"), daemon.asSource(), permissions: 0o755)
+    if let cryptsetup { try contents.addFile(TreePath(parsing: "bin/cryptsetup"), cryptsetup.asSource(), permissions: 0o755) }
+    if let shell {
+      try contents.addFile(TreePath(parsing: "bin/busybox"), shell.asSource(), permissions: 0o755)
+      try contents.addLink(TreePath(parsing: "bin/sh"), to: "busybox")
+    }
     try addSharedObjects(to: &contents)
     for module in modules {
       try contents.addFile(TreePath(parsing: "modules/\(module.name).ko"), .bytes(module.bytes))
     }
-    let list = modules.map { "/modules/\($0.name).ko\n" }.joined()
-    try contents.addFile(TreePath(parsing: "etc/distri/modules"), list)
+    for (name, bytes) in firmware { try contents.addFile(TreePath(parsing: "lib/firmware/\(name)"), .bytes(bytes)) }
+    try contents.addFile(TreePath(parsing: "etc/distri/modules"), index)
     return contents
   }
 
+  /// What `distri-init` knows of the modules: its `ModuleIndex` has the syntax.
+  private var index: String {
+    var lines = modules.map { (["module", $0.name] + $0.dependencies).joined(separator: " ") }
+    let names = Set(always.map { ModuleInfo.canonical($0) })
+    lines += modules.filter { names.contains($0.name) }.map { "load \($0.name)" }
+    lines += modules.flatMap { module in module.aliases.map { "alias \($0) \(module.name)" } }
+    return lines.map { $0 + "\n" }.joined()
+  }
+
   private func addSharedObjects(to contents: inout Contents) throws {
-    let objects = try SharedObjects(of: [initProgram, daemon], searching: libraryDirectories)
+    let programs = [initProgram] + (cryptsetup.map { [$0] } ?? [])
+    let objects: SharedObjects
+    do {
+      objects = try SharedObjects(of: programs, searching: libraryDirectories)
+    } catch {
+      switch error {
+      case .missingObject(let name, let user): throw MkimageError.missingObject(name, neededBy: user)
+      case .tool(let program, let reason): throw MkimageError.unusableFile(program, reason: reason)
+      default: throw error
+      }
+    }
     guard let interpreter = objects.interpreter else { return }
     try contents.addFile(TreePath(parsing: "lib/ld.so"), FilePath(interpreter).resolved().asSource(), permissions: 0o755)
     for (name, path) in objects.files {

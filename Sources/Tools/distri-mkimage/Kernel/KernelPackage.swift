@@ -1,6 +1,7 @@
 // SPDX-FileCopyrightText: The distri authors
 // SPDX-License-Identifier: Apache-2.0
 
+import DistriArchive
 import DistriStore
 import SystemPackage
 
@@ -59,6 +60,10 @@ struct KernelPackage {
     let name: String
     /// Uncompressed.
     let bytes: [UInt8]
+    /// What is loaded before it, as far as it is not built into the kernel; names of modules.
+    let dependencies: [String]
+    let aliases: [String]
+    let firmware: [String]
   }
 
   /// The modules with all that they depend on, in the order in which they have to be loaded. What is built into the kernel is left out.
@@ -66,10 +71,7 @@ struct KernelPackage {
   /// - Parameters:
   ///   - names: must exist, as modules or built in.
   ///   - wishes: are left out where they do not exist.
-  ///   - decompress: turns the bytes of a module file with this name into those of the module.
-  func loadOrder(
-    of names: [String], wishes: [String] = [], decompress: (String, [UInt8]) throws -> [UInt8]
-  ) throws -> [Module] {
+  func loadOrder(of names: [String], wishes: [String] = []) throws -> [Module] {
     var loaded: [Module] = []
     var seen: Set<String> = []
     func visit(_ name: String, neededBy user: String?) throws {
@@ -78,15 +80,36 @@ struct KernelPackage {
         guard let user else { return }
         throw MkimageError.unusableModule(name, reason: "kernel \(release) does not have it; \(user) needs it")
       }
-      let bytes = try decompress("\(path)", try image.contents(of: node, limit: Self.largestFile))
+      let bytes = try Self.decompressed(try image.contents(of: node, limit: Self.largestFile), name: "\(path)")
       let info = try ModuleInfo(bytes, name: "\(path)")
       for wish in info.wishes { try visit(wish, neededBy: nil) }
       for dependency in info.dependencies { try visit(dependency, neededBy: name) }
-      loaded.append(Module(name: name, bytes: bytes))
+      let before = (info.wishes + info.dependencies).filter { !builtIn.contains($0) && modules[$0] != nil && $0 != name }
+      loaded.append(
+        Module(name: name, bytes: bytes, dependencies: before, aliases: info.aliases, firmware: info.firmware))
     }
-    for name in wishes { try visit(ModuleInfo.canonical(name), neededBy: nil) }
     for name in names { try visit(ModuleInfo.canonical(name), neededBy: "the image") }
+    for name in wishes { try visit(ModuleInfo.canonical(name), neededBy: nil) }
     return loaded
+  }
+
+  /// Firmware of the package.
+  ///
+  /// - Returns: nil where it has no such file.
+  func firmware(_ name: String) throws -> [UInt8]? {
+    for ending in ["", ".xz", ".zst"] {
+      guard let path = try? TreePath(parsing: "out/lib/firmware/\(name)\(ending)"), let node = try image.node(at: path) else {
+        continue
+      }
+      return try Self.decompressed(try image.contents(of: node, limit: Self.largestFile), name: "\(path)")
+    }
+    return nil
+  }
+
+  /// The kernel of an initramfs shall not depend on being able to unpack modules.
+  static func decompressed(_ bytes: [UInt8], name: String) throws -> [UInt8] {
+    guard [".xz", ".zst", ".gz"].contains(where: name.hasSuffix) else { return bytes }
+    return try CompressedBytes.contents(of: bytes, limit: largestFile, subject: FilePath(name))
   }
 
   private static func collect(

@@ -10,27 +10,39 @@ struct ModuleInfo: Equatable {
   let dependencies: [String]
   /// Modules that should be loaded before where they exist (`softdep: pre`).
   let wishes: [String]
+  /// What the hardware that it is for says it is, as fnmatch(3) has patterns.
+  let aliases: [String]
+  /// Files below `lib/firmware` that it may ask for.
+  let firmware: [String]
 
   /// - Throws: ``MkimageError/unusableModule(_:reason:)`` when the bytes are no 64-bit little-endian module.
   init(_ bytes: [UInt8], name: String) throws(MkimageError) {
     let section = try Self.section(".modinfo", of: bytes, name: name)
     var dependencies: [String] = []
     var wishes: [String] = []
+    var aliases: [String] = []
+    var firmware: [String] = []
     for text in section.split(separator: 0) {
       guard let equals = text.firstIndex(of: UInt8(ascii: "=")) else { continue }
       let key = String(decoding: text[..<equals], as: UTF8.self)
       let value = String(decoding: text[(equals + 1)...], as: UTF8.self)
-      if key == "depends" {
-        dependencies += value.split(separator: ",").map { Self.canonical($0) }
-      } else if key == "softdep" {
+      switch key {
+      case "depends": dependencies += value.split(separator: ",").map { Self.canonical($0) }
+      case "softdep":
         var isBefore = false
         for word in value.split(separator: " ") {
           if word.hasSuffix(":") { isBefore = word == "pre:" } else if isBefore { wishes.append(Self.canonical(word)) }
         }
+      // Those of hardware name its bus first.
+      case "alias" where value.contains(":") && !value.contains(where: \.isWhitespace): aliases.append(value)
+      case "firmware": firmware.append(value)
+      default: break
       }
     }
     self.dependencies = dependencies
     self.wishes = wishes
+    self.aliases = aliases
+    self.firmware = firmware
   }
 
   /// A module's name as the kernel knows it: `-` and `_` are the same.

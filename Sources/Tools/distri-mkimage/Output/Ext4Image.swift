@@ -1,14 +1,15 @@
 // SPDX-FileCopyrightText: The distri authors
 // SPDX-License-Identifier: Apache-2.0
 
-import FoundationEssentials
+import DistriStore
 import Glibc
 import SystemPackage
 
 /// Writes an ext4 file system into a file, without root, loop devices or a copy of the tree.
 ///
-/// `mke2fs` makes it, `debugfs` fills it from a script. Owners, modes, times and the order of everything come from the plan, never from
-/// files of the host, so that the same plan always gives the same bytes, whoever runs it.
+/// `mke2fs` makes it, `debugfs` fills it from a script, and the data of large files goes past that: see ``Ext4Data``. Owners, modes, times
+/// and the order of everything come from the plan, never from files of the host, so that the same plan always gives the same bytes,
+/// whoever runs it.
 struct Ext4Image {
   let contents: Contents
   /// 16 bytes.
@@ -64,7 +65,7 @@ struct Ext4Image {
     let byteCount = UInt64(range.count)
     guard byteCount >= neededByteCount else { throw MkimageError.tooSmall(byteCount, needed: neededByteCount) }
     let mke2fs = try ChildProcess.locate("mke2fs", package: "e2fsprogs")
-    let debugfs = try ChildProcess.locate("debugfs", package: "e2fsprogs")
+    let program = try ChildProcess.locate("debugfs", package: "e2fsprogs")
     let environment = ["E2FSPROGS_FAKE_TIME": "\(time)", "SOURCE_DATE_EPOCH": "\(time)", "MKE2FS_CONFIG": "/dev/null"]
     let id = text(ofUUID: uuid)
     try ChildProcess.run(
@@ -75,44 +76,103 @@ struct Ext4Image {
         "offset=\(range.lowerBound),hash_seed=\(id),lazy_itable_init=0,lazy_journal_init=0,nodiscard,root_owner=0:0",
         path.string, "\(byteCount / 1024)k",
       ], environment: environment, work: work)
-    let script = work.appending("debugfs.script")
-    try Data(try makeScript(work: work)).write(to: URL(filePath: script.string))
-    // debugfs goes on after a command that failed; each failure is said on standard error.
-    try ChildProcess.run(
-      debugfs, ["-w", "-f", script.string, "\(path)?offset=\(range.lowerBound)"], environment: environment, work: work,
-      mayComplain: false)
+    func debugfs(_ commands: [UInt8]) throws -> [UInt8] {
+      let script = work.appending("debugfs.script")
+      try Scratch.write(commands, to: script)
+      // debugfs goes on after a command that failed; each failure is said on standard error.
+      return try ChildProcess.run(
+        program, ["-w", "-f", script.string, "\(path)?offset=\(range.lowerBound)"], environment: environment, work: work,
+        mayComplain: false)
+    }
+    let said = try debugfs(try makeScript(work: work))
+    let large = contents.entries.filter { Self.hasDataOfItsOwn($0.node) }
+    if large.isEmpty { return }
+    let data = Ext4Data.parse(said)
+    let script = try makeScript(for: large, at: data)
+    let disk = try FileDescriptor.open(path, .readWrite, options: .closeOnExec)
+    defer { try? disk.close() }
+    for ((_, node), data) in zip(large, data) where data.fitsInode {
+      guard case .regular(.file(let source, let byteCount)) = node.kind else { continue }
+      try data.copy(source, byteCount: byteCount, to: disk, offset: range.lowerBound, blockSize: Self.blockSize)
+    }
+    _ = try debugfs(script)
   }
 
-  /// The commands that fill the file system. Files that exist only as bytes are laid down in `work`.
-  func makeScript(work: FilePath) throws -> [UInt8] {
+  /// Whether the data of a file is copied past debugfs.
+  private static func hasDataOfItsOwn(_ node: Contents.Node) -> Bool {
+    guard case .regular(.file(_, let byteCount)) = node.kind else { return false }
+    return byteCount >= Ext4Data.smallestByteCount
+  }
+
+  private static func blockCount(of node: Contents.Node) -> UInt64 {
+    guard case .regular(let source) = node.kind else { return 0 }
+    return (source.byteCount + blockSize - 1) / blockSize
+  }
+
+  /// The commands that fill the file system. Files that exist only as bytes are laid down in `work`; the data of large ones is missing.
+  private func makeScript(work: FilePath) throws -> [UInt8] {
     var script: [UInt8] = []
     for (index, entry) in contents.entries.enumerated() {
       let path = try Self.quoted([UInt8(ascii: "/")] + entry.path.bytes)
-      let type: UInt16
       switch entry.node.kind {
       case .directory:
-        type = 0o040000
-        script += Array("mkdir ".utf8) + path
+        script += Self.line("mkdir", path)
+      case .regular(let source) where Self.hasDataOfItsOwn(entry.node):
+        script += Self.line("write /dev/null", path)
+        script += Self.line("fallocate", path, "0 \(Self.blockCount(of: entry.node) - 1)")
+        script += Self.line("set_inode_field", path, "size \(source.byteCount)")
+        script += Self.line("dump_extents", path)
       case .regular(let source):
-        type = 0o100000
-        script += Array("write ".utf8) + (try Self.quoted(Array(try file(for: source, index: index, work: work).utf8)))
-        script += Array(" ".utf8) + path
+        script += Self.line("write", try Self.quoted(Array(try file(for: source, index: index, work: work).utf8)) + [0x20] + path)
       case .symbolicLink(let target):
-        type = 0o120000
-        script += Array("symlink ".utf8) + path + Array(" ".utf8) + (try Self.quoted(target))
+        script += Self.line("symlink", path + [0x20] + (try Self.quoted(target)))
       case .characterDevice(let major, let minor):
-        type = 0o020000
-        script += Array("mknod ".utf8) + path + Array(" c \(major) \(minor)".utf8)
+        script += Self.line("mknod", path, "c \(major) \(minor)")
       }
-      script.append(UInt8(ascii: "\n"))
-      var fields = [("mode", "0" + String(type | entry.node.permissions, radix: 8))]
-      if entry.node.userID != 0 { fields.append(("uid", "\(entry.node.userID)")) }
-      if entry.node.groupID != 0 { fields.append(("gid", "\(entry.node.groupID)")) }
-      for (name, value) in fields {
-        script += Array("set_inode_field ".utf8) + path + Array(" \(name) \(value)\n".utf8)
+      script += Self.fields(of: entry.node, path)
+    }
+    return script
+  }
+
+  /// The commands that say that the data is where it is. A file in so many parts that its inode does not list them is written by debugfs after all.
+  private func makeScript(for files: [(path: TreePath, node: Contents.Node)], at data: [Ext4Data]) throws -> [UInt8] {
+    var script: [UInt8] = []
+    guard files.count == data.count else { throw Self.unexpected("it lists \(data.count) files of \(files.count)") }
+    for ((path, node), data) in zip(files, data) {
+      guard data.covers(blocks: Self.blockCount(of: node)) else { throw Self.unexpected("not all blocks of /\(path) are listed") }
+      let name = try Self.quoted([UInt8(ascii: "/")] + path.bytes)
+      if data.fitsInode {
+        for (index, value) in data.writtenWords { script += Self.line("set_inode_field", name, "block[\(index)] \(value)") }
+      } else if case .regular(.file(let source, _)) = node.kind {
+        script += Self.line("rm", name)
+        script += Self.line("write", try Self.quoted(Array(source.string.utf8)) + [0x20] + name)
+        script += Self.fields(of: node, name)
       }
     }
     return script
+  }
+
+  private static func unexpected(_ words: String) -> MkimageError {
+    .toolFailed("debugfs", status: 0, words: "\(words); is this a version of e2fsprogs that nobody has tried?")
+  }
+
+  /// The commands that give a file its mode and owner.
+  private static func fields(of node: Contents.Node, _ path: [UInt8]) -> [UInt8] {
+    let type: UInt16 =
+      switch node.kind {
+      case .directory: 0o040000
+      case .regular: 0o100000
+      case .symbolicLink: 0o120000
+      case .characterDevice: 0o020000
+      }
+    var fields = [("mode", "0" + String(type | node.permissions, radix: 8))]
+    if node.userID != 0 { fields.append(("uid", "\(node.userID)")) }
+    if node.groupID != 0 { fields.append(("gid", "\(node.groupID)")) }
+    return fields.flatMap { line("set_inode_field", path, "\($0) \($1)") }
+  }
+
+  private static func line(_ command: String, _ path: [UInt8], _ rest: String = "") -> [UInt8] {
+    Array(command.utf8) + [0x20] + path + Array(" \(rest)\n".utf8)
   }
 
   private func file(for source: Contents.Source, index: Int, work: FilePath) throws -> String {
@@ -120,7 +180,7 @@ struct Ext4Image {
     case .file(let path, _): return path.string
     case .bytes(let bytes):
       let path = work.appending("file\(index)")
-      try Data(bytes).write(to: URL(filePath: path.string))
+      try Scratch.write(bytes, to: path)
       return path.string
     }
   }

@@ -32,6 +32,13 @@ enum Scratch {
     return try with(beside: place, name: "distri-mkimage-\(getuid())") { try body($1) }
   }
 
+  /// Writes a new file for a tool to read. Unlike Foundation it does not wait for the disk: the file does not outlive the tool.
+  static func write(_ bytes: [UInt8], to path: FilePath) throws {
+    let file = try FileDescriptor.open(
+      path, .writeOnly, options: [.create, .truncate, .closeOnExec], permissions: [.ownerReadWrite, .groupRead, .otherRead])
+    try file.closeAfter { _ = try file.writeAll(bytes) }
+  }
+
   /// Makes a directory that is locked as long as its builder lives, and removes those that killed builders have left.
   private static func makeScratch(in base: FilePath, for name: String) throws -> (FilePath, FileDescriptor) {
     let directory = try FileDescriptor.open(base, .readOnly, options: [.closeOnExec, .directory])

@@ -16,7 +16,30 @@ struct VirtualMachine {
     case disk(FilePath, DiskFormat, Firmware)
   }
 
+  /// What the disk is attached to: as which hardware the machine sees it.
+  enum DiskBus: String, CaseIterable {
+    case virtio
+    case virtioSCSI = "virtio-scsi"
+    case nvme, ahci, usb
+    /// Controllers of VMware and LSI, for which most firmware has no driver: a directory boots from them, a disk may not.
+    case pvscsi, megasas
+
+    /// qemu's devices for a drive `disk`.
+    fileprivate var devices: [String] {
+      switch self {
+      case .virtio: ["virtio-blk-pci,drive=disk"]
+      case .virtioSCSI: ["virtio-scsi-pci", "scsi-hd,drive=disk"]
+      case .nvme: ["nvme,drive=disk,serial=distri"]
+      case .ahci: ["ich9-ahci,id=ahci", "ide-hd,drive=disk,bus=ahci.0"]
+      case .usb: ["qemu-xhci", "usb-storage,drive=disk"]
+      case .pvscsi: ["pvscsi", "scsi-hd,drive=disk"]
+      case .megasas: ["megasas", "scsi-hd,drive=disk"]
+      }
+    }
+  }
+
   let source: Source
+  let bus: DiskBus
   /// MiB.
   let memory: Int
   let processors: Int
@@ -70,7 +93,8 @@ struct VirtualMachine {
   private func drive(_ disk: FilePath, _ format: DiskFormat) -> [String] {
     // A comma in an option's value is written twice.
     let name = disk.string.replacing(",", with: ",,")
-    return ["-drive", "file=\(name),format=\(format.qemuName),if=virtio,cache=unsafe,snapshot=\(isWritable ? "off" : "on")"]
+    return ["-drive", "file=\(name),format=\(format.qemuName),if=none,id=disk,cache=unsafe,snapshot=\(isWritable ? "off" : "on")"]
+      + bus.devices.flatMap { ["-device", $0] }
   }
 
   /// Runs the machine until it is off.

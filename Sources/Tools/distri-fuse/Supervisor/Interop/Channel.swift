@@ -6,8 +6,8 @@ import Glibc
 import SystemPackage
 
 /// What processes of a mount tell each other: a word, text, descriptors.
-struct Message {
-  enum Kind: UInt8 {
+package struct Message {
+  package enum Kind: UInt8 {
     // A server to its supervisor.
     case prepared = 1
     case serving, keep, release, rescanned
@@ -17,23 +17,25 @@ struct Message {
     case status, takeOver, commit, done, recipe, connection, kept, end, failure
   }
 
-  var kind: Kind
+  package var kind: Kind
   var bytes: [UInt8] = []
-  var descriptors: [FileDescriptor] = []
+  package var descriptors: [FileDescriptor] = []
 
-  var text: String { String(decoding: bytes, as: UTF8.self) }
+  package var text: String { String(decoding: bytes, as: UTF8.self) }
 
-  init(_ kind: Kind, _ bytes: [UInt8] = [], _ descriptors: [FileDescriptor] = []) {
+  package init(_ kind: Kind, _ bytes: [UInt8] = [], _ descriptors: [FileDescriptor] = []) {
     self.kind = kind
     self.bytes = bytes
     self.descriptors = descriptors
   }
 
-  init(_ kind: Kind, _ text: String, _ descriptors: [FileDescriptor] = []) { self.init(kind, Array(text.utf8), descriptors) }
+  package init(_ kind: Kind, _ text: String, _ descriptors: [FileDescriptor] = []) {
+    self.init(kind, Array(text.utf8), descriptors)
+  }
 }
 
 /// One end of a socket that keeps messages apart. It does not own its descriptor.
-struct Channel: Sendable {
+package struct Channel: Sendable {
   let descriptor: FileDescriptor
 
   /// As many as a message carries.
@@ -48,7 +50,7 @@ struct Channel: Sendable {
   /// Sends a message; the descriptors are duplicated.
   ///
   /// - Parameter waiting: for room, at most five seconds; else a full socket is `EAGAIN`.
-  func send(_ message: Message, waiting: Bool = true) throws(Errno) {
+  package func send(_ message: Message, waiting: Bool = true) throws(Errno) {
     let bytes = [message.kind.rawValue] + message.bytes
     let descriptors = message.descriptors.map(\.rawValue)
     let status = csupervisor_send(descriptor.rawValue, bytes, bytes.count, descriptors, descriptors.count, waiting ? 1 : 0)
@@ -58,7 +60,7 @@ struct Channel: Sendable {
   /// The next message, whose descriptors belong to the caller; nil at the end.
   ///
   /// - Throws: `EAGAIN` where none is there, or none has come for five seconds; `EMFILE` when its descriptors are lost.
-  func receive(waiting: Bool) throws(Errno) -> Message? {
+  package func receive(waiting: Bool) throws(Errno) -> Message? {
     var buffer = [UInt8](repeating: 0, count: 64 << 10)
     var descriptors = [Int32](repeating: -1, count: Self.descriptorLimit)
     var count = descriptors.count
@@ -79,10 +81,10 @@ struct Channel: Sendable {
   }
 
   /// Waits without end for something to read.
-  func waitForInput() {
+  package func waitForInput() {
     var polled = pollfd(fd: descriptor.rawValue, events: Int16(POLLIN), revents: 0)
     while poll(&polled, 1, -1) < 0 && errno == EINTR {}
   }
 
-  func close() { try? descriptor.close() }
+  package func close() { try? descriptor.close() }
 }

@@ -6,9 +6,9 @@ import Glibc
 import SystemPackage
 
 /// Processes, signals and descriptors, for programs of one thread.
-enum ProcessCalls {
+package enum ProcessCalls {
   /// How a process ended.
-  enum End: Equatable {
+  package enum End: Equatable {
     case exited(Int32)
     case killed(Int32)
 
@@ -18,7 +18,7 @@ enum ProcessCalls {
     }
 
     /// As a shell has it.
-    var exitStatus: Int32 {
+    package var exitStatus: Int32 {
       switch self {
       case .exited(let status): status
       case .killed(let signal): 128 + signal
@@ -36,7 +36,7 @@ enum ProcessCalls {
   /// fork(2): 0 in the child.
   ///
   /// - Throws: `EBUSY` where the process has several threads.
-  static func fork() throws(Errno) -> pid_t {
+  package static func fork() throws(Errno) -> pid_t {
     let process = csupervisor_fork()
     guard process >= 0 else { throw Errno(rawValue: errno) }
     return process
@@ -49,7 +49,7 @@ enum ProcessCalls {
   }
 
   /// Waits for the end of a child.
-  static func waitForEnd(of process: pid_t) -> End {
+  package static func waitForEnd(of process: pid_t) -> End {
     var status: Int32 = 0
     while waitpid(process, &status, 0) < 0 && errno == EINTR {}
     return End(status: status)
@@ -77,10 +77,19 @@ enum ProcessCalls {
   }
 
   /// Puts `/dev/null` in the place of the descriptors.
-  static func detach(_ descriptors: [FileDescriptor]) {
+  package static func detach(_ descriptors: [FileDescriptor]) {
     guard let null = try? FileDescriptor.open("/dev/null", .readWrite) else { return }
     for descriptor in descriptors { _ = try? null.duplicate(as: descriptor) }
     if null.rawValue > 2 { try? null.close() }
+  }
+
+  /// A small text file, such as those of /proc; empty where it cannot be read.
+  static func text(of path: FilePath) -> String {
+    guard let file = try? FileDescriptor.open(path, .readOnly, options: .closeOnExec) else { return "" }
+    defer { try? file.close() }
+    var bytes = [UInt8](repeating: 0, count: 4096)
+    let count = (try? bytes.withUnsafeMutableBytes { try file.read(into: $0) }) ?? 0
+    return String(decoding: bytes[..<count], as: UTF8.self)
   }
 
   /// Writes a line to the system's log.
@@ -90,7 +99,7 @@ enum ProcessCalls {
   static func stayResident() { csupervisor_stay_resident() }
 
   /// Closes all descriptors above 2 but these.
-  static func closeOthers(than kept: [FileDescriptor]) {
+  package static func closeOthers(than kept: [FileDescriptor]) {
     csupervisor_close_others(kept.map(\.rawValue), kept.count)
   }
 

@@ -9,9 +9,10 @@ import Glibc
 import RepositorySupport
 import Synchronization
 import SystemPackage
+import ViewSupervisor
 
-/// The part of a recipe that says which repository is shown, and where parts of its packages are kept. Paths are absolute.
-struct RemoteRecipe: Sendable, Equatable {
+/// A repository over HTTP or in a directory, and where parts of its packages are kept. Paths are absolute.
+struct RepositoryRecipe: RemoteRecipe, Equatable {
   /// URL or path, without a slash at the end.
   var root: String
   /// Who has the same files.
@@ -29,27 +30,34 @@ struct RemoteRecipe: Sendable, Equatable {
   /// The name under which the index is kept for the next server.
   private static let keeperName = "repository-index"
 
-  /// The packages. A server that follows another one shows the same as that, and needs no network for it.
-  ///
-  /// - Throws: what is wrong with the repository or the cache.
+  var name: String { root.withoutCredentials }
+
+  func makeViewDirectory(for section: LocalStore.Section) throws -> FilePath {
+    let path = cache.appending("views").appending(root.trustName)
+    try Files.makeDirectories(try LocalStore(path: path, section: section).path)
+    return path
+  }
+
   func open(
     _ section: LocalStore.Section, _ keeper: any DescriptorKeeper, report: @escaping @Sendable (String) -> Void
-  ) throws -> RemoteRepository {
+  ) throws -> any RemotePackageSource {
     let places = places(report)
     let transport = try StandardTransport(options: transportOptions)
     let cache = try RangeCache(path: cache, byteLimit: cacheLimit)
     let index = try inheritedIndex(keeper) ?? fetchIndex(section, transport, places)
     keep(index, keeper)
-    return try RemoteRepository(at: places, section: section, index: index, cache: cache, transport: transport)
+    let repository = try RemoteRepository(at: places, section: section, index: index, cache: cache, transport: transport)
+    if case let unproven = repository.unprovenPackages, let first = unproven.first {
+      report("\(first) and \(unproven.count - 1) others are not shown: nothing in the index proves a part of them")
+    }
+    return repository
   }
 
-  /// The packages that the repository has now.
-  ///
-  /// - Throws: what is wrong with the repository.
   func update(
-    _ repository: RemoteRepository, _ section: LocalStore.Section, _ keeper: any DescriptorKeeper,
+    _ source: any RemotePackageSource, _ section: LocalStore.Section, _ keeper: any DescriptorKeeper,
     report: @escaping @Sendable (String) -> Void
-  ) throws -> RemoteRepository {
+  ) throws -> any RemotePackageSource {
+    guard let repository = source as? RemoteRepository else { throw Errno.invalidArgument }
     let index = try fetchIndex(section, try StandardTransport(options: transportOptions), places(report))
     keep(index, keeper)
     return try repository.updated(to: index)

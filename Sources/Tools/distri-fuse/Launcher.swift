@@ -5,6 +5,7 @@ import ArgumentParser
 import Glibc
 import SystemPackage
 import ToolSupport
+import ViewSupervisor
 
 /// Starts a daemon: a fork of this process, as long as it has one thread.
 enum Launcher {

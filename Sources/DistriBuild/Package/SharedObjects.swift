@@ -1,32 +1,29 @@
 // SPDX-FileCopyrightText: The distri authors
 // SPDX-License-Identifier: Apache-2.0
 
-import DistriBuild
 import DistriStore
-import FoundationEssentials
-import Glibc
 import SystemPackage
 
 /// The shared objects that programs of the host need to run elsewhere, found as the run-time linker would find them.
-struct SharedObjects: Equatable {
+public struct SharedObjects: Sendable, Equatable {
   /// The run-time linker as programs name it, such as `/lib64/ld-linux-x86-64.so.2`; nil when all programs are static.
-  private(set) var interpreter: String?
+  public private(set) var interpreter: String?
   /// By the name under which they are needed; files with their links resolved.
-  private(set) var files: [String: FilePath] = [:]
+  public private(set) var files: [String: FilePath] = [:]
   /// The directory, without links resolved, in which the C library was found: the linker searches it whatever a program says.
-  private(set) var systemDirectory: String?
+  public private(set) var systemDirectory: String?
 
   /// Finds the closure.
   ///
   /// - Parameter directories: searched before those of the system.
-  /// - Throws: ``MkimageError/missingObject(_:neededBy:)``; ``BuildError`` for a file that is damaged.
-  init(of programs: [FilePath], searching directories: [FilePath] = []) throws {
-    var open = try programs.map { program in
-      guard let file = try ELFFile(path: program.resolved()) else {
-        throw MkimageError.unusableFile(program.string, reason: "it is no ELF program")
-      }
+  /// - Throws: ``BuildError/missingObject(_:neededBy:)``; ``BuildError/tool(_:reason:)`` for what is no program;
+  ///   ``BuildError/system(operation:path:_:)``.
+  public init(of programs: [FilePath], searching directories: [FilePath] = []) throws(BuildError) {
+    var open: [(path: FilePath, file: ELFFile)] = []
+    for program in programs {
+      guard let file = try ELFFile(path: program.resolved()) else { throw .tool(program.string, reason: "it is no ELF program") }
       interpreter = interpreter ?? file.interpreter
-      return (path: program, file: file)
+      open.append((program, file))
     }
     guard let interpreter else { return }
     let linker = FilePath(interpreter).lastComponent?.string
@@ -42,15 +39,15 @@ struct SharedObjects: Equatable {
 
   private static func find(
     _ name: String, neededBy user: FilePath, _ file: ELFFile, searching directories: [FilePath]
-  ) throws -> (FilePath, ELFFile) {
+  ) throws(BuildError) -> (FilePath, ELFFile) {
     let origin = user.removingLastComponent().string
     let own = file.searchPath.map { FilePath($0.replacing("${ORIGIN}", with: origin).replacing("$ORIGIN", with: origin)) }
     for directory in own + directories + systemDirectories(for: file.architecture) where directory.isAbsolute {
       let candidate = directory.appending(name)
-      guard access(candidate.string, R_OK) == 0, let library = try ELFFile(path: candidate.resolved()) else { continue }
+      guard candidate.isReadable, let library = try ELFFile(path: candidate.resolved()) else { continue }
       if library.architecture == file.architecture { return (candidate, library) }
     }
-    throw MkimageError.missingObject(name, neededBy: user.string)
+    throw .missingObject(name, neededBy: user.string)
   }
 
   private static func systemDirectories(for architecture: Architecture?) -> [FilePath] {
@@ -63,14 +60,5 @@ struct SharedObjects: Equatable {
     return ["/lib/\(triple)", "/usr/lib/\(triple)", "/lib64", "/usr/lib64", "/lib", "/usr/lib", "/usr/local/lib"].map {
       FilePath($0)
     }
-  }
-}
-
-extension FilePath {
-  /// Without symbolic links; the path itself where it cannot be followed.
-  func resolved() -> FilePath {
-    guard let pointer = realpath(string, nil) else { return self }
-    defer { free(pointer) }
-    return FilePath(String(cString: pointer))
   }
 }

@@ -1,0 +1,159 @@
+// SPDX-FileCopyrightText: The distri authors
+// SPDX-License-Identifier: Apache-2.0
+
+#if RemoteExecution
+
+import Foundation
+import SystemPackage
+import TestSupport
+import Testing
+
+/// Batches on workers of a real cluster, on this machine.
+@Suite(.serialized) struct ClusterSystemTests {
+  private typealias Bench = DefinitionBench
+
+  /// The tool beside these tests: the one that is released has no remote execution.
+  private static let tool: String = {
+    let test = (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")) ?? ""
+    return FilePath(test).removingLastComponent().appending("distri-build").string
+  }()
+
+  /// Ten packages, five of them in a row.
+  private static let ten = [
+    "a": Bench.chain("a"), "b": Bench.chain("b", needs: ["a"]), "c": Bench.chain("c", needs: ["b"]), "d": Bench.chain("d", needs: ["c"]),
+    "e": Bench.chain("e", needs: ["d", "a"]), "f": Bench.chain("f"), "g": Bench.chain("g", needs: ["f"]), "h": Bench.chain("h", needs: ["a", "f"]),
+    "i": Bench.chain("i"), "j": Bench.chain("j", needs: ["h", "i"]),
+  ]
+
+  private static func arguments(_ bench: Bench, _ more: [String]) -> [String] {
+    ["batch", "\(bench.path)/pkgs", "--store", "\(bench.path)/store", "--sources", "\(bench.path)/sources"] + more
+  }
+
+  private static func batch(_ bench: Bench, _ more: [String]) async throws -> ToolProcess.Outcome {
+    try await ToolProcess.run(tool, arguments(bench, more))
+  }
+
+  private static func isSame(_ file: String, in one: Bench, and other: Bench) throws -> Bool {
+    try Data(contentsOf: URL(filePath: "\(one.path)/store/\(file)")) == Data(contentsOf: URL(filePath: "\(other.path)/store/\(file)"))
+  }
+
+  @Test func `a batch over two workers makes the same bytes as this machine, and a second client has them without an execution`() async throws {
+    let cluster = try await BuildboxCluster()
+    let (here, there, second) = (try await Bench(Self.ten), try await Bench(Self.ten), try await Bench(Self.ten))
+    let local = try await Self.batch(here, [])
+    try #require(local.status == 0, "\(local.errors)")
+    let remote = try await Self.batch(there, cluster.options)
+    try #require(remote.status == 0, "\(remote.errors)")
+    for name in Self.ten.keys.sorted() {
+      for kind in ["squashfs", "meta.textproto"] {
+        #expect(try Self.isSame("\(name)-amd64-1-1.\(kind)", in: here, and: there), "\(name).\(kind) differs")
+      }
+    }
+    #expect(cluster.executionCount == 10)
+    #expect(cluster.workers.allSatisfy { $0.count(of: "StageTree request") > 0 }, "one worker did everything")
+    #expect(try there.text("_build/a/build-amd64-1-1.log").contains("run bash"))
+
+    // Metadata only, then everything: the same results, and nothing is executed.
+    let lazy = try await Self.batch(second, cluster.options + ["--download", "none"])
+    #expect(lazy.status == 0 && lazy.output.split(separator: "\n").count == 10, "\(lazy.errors)")
+    #expect(try !FileManager.default.contentsOfDirectory(atPath: "\(second.path)/store").contains { $0.hasPrefix("j-") })
+    let eager = try await Self.batch(second, cluster.options + ["--download", "all"])
+    #expect(eager.status == 0, "\(eager.errors)")
+    #expect(try Self.isSame("j-amd64-1-1.squashfs", in: here, and: second))
+    #expect(FileManager.default.fileExists(atPath: "\(second.path)/_build/j/j-amd64-1-1.spdx.json"))
+    #expect(cluster.executionCount == 10)
+  }
+
+  @Test func `results that are elsewhere are enough for what is built of them`() async throws {
+    let cluster = try await BuildboxCluster()
+    let bench = try await Bench(Self.ten)
+    let outcome = try await Self.batch(bench, cluster.options + ["--download", "none"])
+    #expect(outcome.status == 0 && cluster.executionCount == 10, "\(outcome.errors)")
+    #expect(try !FileManager.default.contentsOfDirectory(atPath: "\(bench.path)/store").contains { $0.hasPrefix("a-") })
+  }
+
+  @Test(arguments: ["worker", "cache"])
+  func `a server that is killed in the middle of a build does not fail the batch`(victim: String) async throws {
+    let cluster = try await BuildboxCluster()
+    let bench = try await Bench(["a": Bench.step("sleep 2; echo a > ${DISTRI_DESTDIR}${DISTRI_PREFIX}/share/a"), "b": Bench.chain("b", needs: ["a"])])
+    let arguments = Self.arguments(bench, cluster.options)
+    async let batch = ToolProcess.run(Self.tool, arguments)
+    // One action alone goes to the first.
+    try await cluster.workers[0].wait(for: "StageTree request")
+    if victim == "worker" {
+      cluster.workers[0].kill()
+      cluster.removeOrphans(of: cluster.workers[0])
+    } else {
+      cluster.central.kill()
+      try await cluster.central.start()
+    }
+    let outcome = try await batch
+    #expect(outcome.status == 0 && outcome.output == "a-amd64-1-1\nb-amd64-1-1\n", "\(outcome.errors)")
+    if victim == "worker" { #expect(cluster.workers[1].count(of: "StageTree request") == 2) }
+  }
+
+  @Test func `a failure says why, where, and has a log`() async throws {
+    let cluster = try await BuildboxCluster(devices: [true])
+    let bench = try await Bench(["a": Bench.step("echo THE REASON; exit 3"), "b": Bench.chain("b", needs: ["a"])])
+    for _ in 0..<2 {
+      let outcome = try await Self.batch(bench, cluster.options)
+      #expect(outcome.status == 1)
+      #expect(outcome.errors.contains("skipped: b needs a") && outcome.errors.contains("THE REASON"), "\(outcome.errors)")
+      #expect(outcome.errors.contains(cluster.workers[0].url))
+      #expect(try bench.text("_build/a/build-amd64-1-1.log").contains("THE REASON"))
+    }
+    // A failure that the cache keeps is no result.
+    #expect(cluster.executionCount == 2)
+  }
+
+  @Test func `a worker that cannot build is passed over`() async throws {
+    let cluster = try await BuildboxCluster(devices: [false, true])
+    let bench = try await Bench(["a": Bench.chain("a")])
+    let outcome = try await Self.batch(bench, cluster.options)
+    #expect(outcome.status == 0, "\(outcome.errors)")
+    let alone = try await Self.batch(
+      try await Bench(["b": Bench.chain("b")]), ["--executor", cluster.workers[0].url] + BuildboxCluster.options)
+    #expect(alone.status == 1 && alone.errors.contains("/dev/fuse"), "\(alone.errors)")
+  }
+
+  @Test func `an interrupt ends what the workers do`() async throws {
+    let cluster = try await BuildboxCluster(devices: [true])
+    let bench = try await Bench(["a": Bench.step("while true; do sleep 0.1; done")])
+    let process = Process()
+    process.executableURL = URL(filePath: Self.tool)
+    process.arguments = Self.arguments(bench, cluster.options)
+    process.standardError = FileHandle.nullDevice
+    process.standardOutput = FileHandle.nullDevice
+    try process.run()
+    try await cluster.workers[0].wait(for: "StageTree request")
+    kill(process.processIdentifier, SIGINT)
+    process.waitUntilExit()
+    #expect(process.terminationStatus == 130)
+    // The next one has the only worker for itself.
+    try bench.write("a", Bench.chain("a"))
+    let outcome = try await Self.batch(bench, cluster.options)
+    #expect(outcome.status == 0, "\(outcome.errors)")
+  }
+
+  @Test func `the action cache gives one what another has built`() async throws {
+    let cluster = try await BuildboxCluster(devices: [])
+    let (first, second) = (try await Bench(["a": Bench.chain("a")]), try await Bench(["a": Bench.chain("a")]))
+    func build(_ bench: Bench, _ more: [String]) async throws -> ToolProcess.Outcome {
+      try await ToolProcess.run(
+        Self.tool, ["build", "--definitions", "\(bench.path)/pkgs", "--store", "\(bench.path)/store", "a", "--cache", cluster.central.url] + BuildboxCluster.options + more)
+    }
+    let unknown = try await build(second, ["--cache-only"])
+    #expect(unknown.status == 66 && unknown.errors.contains("not in the action cache"), "\(unknown.errors)")
+    #expect(try await build(first, []).status == 0)
+    #expect(try await build(second, ["--cache-only"]).status == 66)
+    try FileManager.default.removeItem(atPath: "\(first.path)/store/a-amd64-1-1.squashfs")
+    try FileManager.default.removeItem(atPath: "\(first.path)/store/a-amd64-1-1.meta.textproto")
+    let written = try await build(first, ["--cache-write"])
+    #expect(written.status == 0, "\(written.errors)")
+    let known = try await build(second, ["--cache-only"])
+    #expect(known.status == 0 && known.output == "a-amd64-1-1\n", "\(known.errors)")
+    #expect(try Self.isSame("a-amd64-1-1.squashfs", in: first, and: second))
+  }
+}
+
+#endif
