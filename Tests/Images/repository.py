@@ -3,6 +3,7 @@
 
 """A repository on the host, from which machines install packages."""
 
+import os
 import shutil
 import subprocess
 
@@ -39,10 +40,22 @@ class Repository:
         (tree / "out/lib/systemd/system/greet.service").write_text(
             f"[Unit]\nDescription=Greetings {version}\n\n[Service]\nUser=greet\nExecStart=/bin/greet --serve\n")
         (tree / "out/lib/sysusers.d/greet.conf").write_text('u greet - "Greetings"\n')
-        name = f"greet-amd64-{version}.0-{version}"
+        self.add(f"greet-amd64-{version}.0-{version}", tree)
+
+    def publish_ballast(self, byte_count):
+        """A package that takes a while to install: random bytes, which cannot be compressed."""
+        tree = self.folder / "tree-ballast"
+        (tree / "out/share/ballast").mkdir(parents=True)
+        with open(tree / "out/share/ballast/noise", "wb") as file:
+            for _ in range(byte_count >> 20):
+                file.write(os.urandom(1 << 20))
+        self.add("ballast-amd64-1.0-1", tree)
+
+    def add(self, name, tree):
         image = self.folder / "store" / f"{name}.squashfs"
         run("mksquashfs", tree, image, "-all-root", "-quiet", "-no-progress", "-noI", "-noD", "-noF", "-noX", stdout=subprocess.DEVNULL)
-        (self.folder / "store" / f"{name}.meta.textproto").write_text(f'version: "{version}.0-{version}"\n')
+        version = name.split("-amd64-")[1]
+        (self.folder / "store" / f"{name}.meta.textproto").write_text(f'version: "{version}"\n')
         run(self.tools / "distri-fetch", "publish", self.folder / "store", "--out", self.folder / "repo", "--keys",
             self.folder / "keys", stdout=subprocess.DEVNULL)  # fmt: skip
 

@@ -12,11 +12,16 @@ With --quick, which CI runs, only one boot on UEFI, a login by SSH and the end o
 import argparse
 import os
 import pathlib
+import subprocess
 import time
 
 from image import ImageTest, main
-from machine import COMPILE, Failure, Machine, run
+from machine import COMMAND, COMPILE, Failure, Machine, run, wait_until
+from programs import debian_binary, vendor_binary
 from repository import Repository
+
+# Bytes of a package that takes a while to install.
+BALLAST = 256 << 20
 
 
 class ServerTest(ImageTest):
@@ -53,6 +58,37 @@ class ServerTest(ImageTest):
     def compile(self, machine):
         machine.run("mkdir -p /root/hello; cat > /root/hello/hello.go", input='package main\n\nfunc main() { println("hello from go") }\n')
         self.check(machine, "cd /root/hello && HOME=/root go run hello.go 2>&1", "hello from go", COMPILE)
+
+    def run_programs_from_elsewhere(self, machine):
+        machine.run("mkdir -p /opt/vendor")
+        for program in (vendor_binary(self.work), debian_binary(self.work)):
+            machine.send(program, f"/opt/vendor/{program.name}")
+        machine.run("chmod 755 /opt/vendor/*")
+        self.check(machine, "file --brief /opt/vendor/ninja", "dynamically linked, interpreter /lib64/ld-linux-x86-64.so.2")
+        self.check(machine, "/opt/vendor/ninja --version", "1.11")
+        self.check(machine, "/opt/vendor/zlib-version", "zlib 1.")
+
+    def pull_the_plug_in_an_installation(self, machine):
+        """Ends the machine at once while a large package is on its way."""
+
+        def used():
+            return int(machine.run("df -k --output=used / | tail -n 1"))
+
+        before = used()
+        installation = subprocess.Popen(
+            machine.ssh("distri-fetch install ballast"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            wait_until(lambda: used() > before + (BALLAST >> 13), "an eighth of a package", COMMAND)
+            if installation.poll() is not None:
+                raise Failure("the installation was over before the plug was pulled: the package is too small")
+            machine.pull_the_plug()
+        finally:
+            installation.kill()
+            installation.wait()
+
+    def check_after_the_cut(self, machine):
+        self.check(machine, "distri-fetch verify 2>&1 && echo sound", "sound", COMPILE)
+        self.check(machine, "greet", "version 1")
 
     def make(self):
         """Builds the image.
@@ -97,15 +133,25 @@ class ServerTest(ImageTest):
                 self.use_packages(machine, repository)
                 self.check(machine, "docker info 2>/dev/null | grep -E 'Storage Driver|Cgroup Version'", "overlay2")
                 self.compile(machine)
+                self.run_programs_from_elsewhere(machine)
                 keys = machine.run("cat /etc/ssh/ssh_host_*.pub /etc/machine-id")
                 machine.leave("systemctl reboot")
-            self.say("after a reboot, on a BIOS")
+            repository.publish_ballast(BALLAST)
+            for cut in range(1, 4):
+                with self.boot(disk) as machine:
+                    self.check_after_the_cut(machine)
+                    self.pull_the_plug_in_an_installation(machine)
+                self.say(f"the plug was pulled in an installation, time {cut}")
+            self.say("after all that, on a BIOS")
             with self.boot(disk, "--bios") as machine:
                 if machine.run("cat /etc/ssh/ssh_host_*.pub /etc/machine-id") != keys:
                     raise Failure("a reboot changed the keys or the name of the machine")
                 self.say("the same machine")
                 self.look_around(machine)
-                self.check(machine, "greet", "version 1")
+                self.check_after_the_cut(machine)
+                machine.run("distri-fetch install ballast", COMPILE)
+                self.check(machine, "stat -L -c %s /ro/share/ballast/noise", str(BALLAST))
+                self.check(machine, "distri-fetch verify 2>&1 && echo sound", "sound", COMPILE)
                 machine.leave("systemctl poweroff")
             self.say("off")
             self.check_disk(disk)
