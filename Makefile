@@ -94,6 +94,7 @@ test-images: apt-lists test-deps release
 	for image in small server desktop; do \
 	  python3 Tests/Images/$$image.py --debs .build/system/debs $(abspath $(BIN)) $(IMAGES) || exit 1; \
 	done
+	python3 Tests/Images/hardware.py $(abspath $(BIN)) $(IMAGES)/hardware
 
 # Format, warnings, and the fences of docs/architecture.md.
 check: deps

@@ -17,6 +17,7 @@ import time
 from machine import COMMAND, Failure, output_of, run
 
 EXAMPLES = pathlib.Path(__file__).resolve().parents[2] / "Examples/images"
+ADMINISTRATION = {**os.environ, "PATH": os.environ["PATH"] + ":/sbin:/usr/sbin"}
 
 
 def digest(path):
@@ -112,12 +113,16 @@ class ImageTest:
             total.update(f"{path.relative_to(image)} {digest(path)}\n".encode())
         return total.hexdigest()
 
-    def check_disk(self, disk):
-        tools = {**os.environ, "PATH": os.environ["PATH"] + ":/sbin:/usr/sbin"}
-        table = json.loads(output_of("sfdisk", "--json", disk, env=tools, timeout=COMMAND))["partitiontable"]
+    @staticmethod
+    def root_of(disk):
+        """The root file system of a disk, as programs of e2fsprogs take it."""
+        table = json.loads(output_of("sfdisk", "--json", disk, env=ADMINISTRATION, timeout=COMMAND))["partitiontable"]
         root = max(table["partitions"], key=lambda partition: partition["size"])
-        name = f"{disk}?offset={root['start'] * table.get('sectorsize', 512)}"
-        checked = subprocess.run(["e2fsck", "-fn", name], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=COMMAND, env=tools)
+        return f"{disk}?offset={root['start'] * table.get('sectorsize', 512)}"
+
+    def check_disk(self, disk):
+        checked = subprocess.run(["e2fsck", "-fn", self.root_of(disk)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                                 timeout=COMMAND, env=ADMINISTRATION)  # fmt: skip
         if checked.returncode != 0:
             raise Failure(f"e2fsck finds faults: {checked.stdout}")
         self.say("the file system is clean")

@@ -15,6 +15,7 @@ import pathlib
 import subprocess
 import time
 
+from azure import check_azure
 from image import ImageTest, main
 from machine import COMMAND, COMPILE, Failure, Machine, run, wait_until
 from programs import debian_binary, vendor_binary
@@ -95,9 +96,9 @@ class ServerTest(ImageTest):
 
         - Returns: a copy to boot, which is larger than what the image is made for.
         """
-        imported, store = self.import_packages(self.debs, "server")
+        imported, self.store = self.import_packages(self.debs, "server")
         self.say("packages", len(imported.split()))
-        image = self.make_image(imported, store, "--authorized-keys", self.key.with_suffix(".pub"))
+        image = self.make_image(imported, self.store, "--authorized-keys", self.key.with_suffix(".pub"))
         disk = self.work / "disk.img"
         run("cp", "--sparse=always", "--reflink=auto", image, disk)
         os.truncate(disk, disk.stat().st_size + (2 << 30))
@@ -124,6 +125,7 @@ class ServerTest(ImageTest):
 
     def run(self):
         disk = self.make()
+        check_azure(self, self.store)
         repository = Repository(self.tools, self.work / "repository")
         try:
             self.say("on UEFI")
