@@ -194,6 +194,20 @@ private func graph(
     #expect(length(4) == .seconds(7))
   }
 
+  @Test func `more workers help until the longest way is all that is left`() throws {
+    let graph = try graph(["a": "", "b": "dep: \"a\"", "c": "dep: \"b\"", "d": "", "e": "dep: \"a\"", "f": ""])
+    let seconds = [1, 2, 4, 8, 1, 4]
+    let scaling = Scaling(graph, workers: [1, 2, 3, 512]) { .seconds(seconds[$0]) }
+    #expect(scaling.total == .seconds(20) && scaling.longestWay == .seconds(8))
+    // With two: d and e beside a, b, c and f.
+    #expect(scaling.rows.map(\.workers) == [1, 2, 3, 512])
+    #expect(scaling.rows.map(\.duration) == [.seconds(20), .seconds(11), .seconds(8), .seconds(8)])
+    #expect(scaling.widths == [3, 2, 1])
+    #expect(scaling.longestWayNodes.map { graph.nodes[$0].name } == ["d"])
+    let longer = Scaling(graph, workers: [1]) { .seconds(graph.nodes[$0].name == "c" ? 9 : 1) }
+    #expect(longer.longestWayNodes.map { graph.nodes[$0].name } == ["a", "b", "c"] && longer.longestWay == .seconds(11))
+  }
+
   @Test func `random graphs are built whole, never beyond the budget, always after their needs`() throws {
     var random = SystemRandomNumberGenerator()
     for _ in 0..<40 {

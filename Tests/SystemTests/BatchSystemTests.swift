@@ -23,6 +23,14 @@ import Testing
     #expect(plan.output == "build a-amd64-1-1\nbuild b-amd64-1-1\nbuild c-amd64-1-1\nbuild d-amd64-1-1\n")
     #expect(try bench.built == [])
 
+    // What was never built takes the usual time.
+    try Data("a 120000 1 0\n".utf8).write(to: URL(filePath: "\(bench.path)/times"))
+    let scaling = try await bench.run("batch", ["--scaling", "--times", "\(bench.path)/times"])
+    #expect(
+      scaling.output.hasPrefix("workers 1 0:08:00 1.00\nworkers 2 0:06:00 1.33\nworkers 4 0:06:00 1.33\n"), "\(scaling.output)")
+    #expect(scaling.output.hasSuffix("workers 512 0:06:00 1.33\nlevel 1 1\nlevel 2 2\nlevel 3 1\n"))
+    #expect(scaling.errors.contains("a → b → d") && scaling.errors.contains("3 were never built"), "\(scaling.errors)")
+
     let first = try await bench.run("batch", ["--workers", "2", "--jobs", "2", "--trace", "\(bench.path)/trace.json"])
     try #require(first.status == 0, "\(first.errors)")
     #expect(first.output.split(separator: "\n").sorted() == ["a-amd64-1-1", "b-amd64-1-1", "c-amd64-1-1", "d-amd64-1-1"])

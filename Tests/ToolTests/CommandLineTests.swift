@@ -13,6 +13,7 @@ import Testing
     "distri-fuse rescan",
     "distri-build", "distri-build import", "distri-build scaffold", "distri-build build", "distri-build batch", "distri-build bump",
     "distri-build lint", "distri-build patch", "distri-build env", "distri-build log", "distri-build why", "distri-build sbom",
+    "distri-build action", "distri-build action run", "distri-build action write",
     "distri-fetch", "distri-fetch publish",
     "distri-fetch keys", "distri-fetch keys generate", "distri-fetch trust", "distri-fetch trust init",
     "distri-fetch trust refresh",

@@ -32,6 +32,12 @@ public struct BuildHistory: Sendable, Hashable {
   /// Knows nothing.
   public init() {}
 
+  /// What a build takes of which nothing is known: the median of what is, a minute where nothing is.
+  public var usualDuration: Duration {
+    let known = records.values.map(\.duration).sorted()
+    return known.isEmpty ? .seconds(60) : known[known.count / 2]
+  }
+
   /// The largest file that is read, in bytes.
   private static let maximumByteCount = 4 << 20
 

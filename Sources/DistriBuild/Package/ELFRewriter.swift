@@ -67,7 +67,8 @@ public struct ELFRewriter: Sendable {
       for start in stride(from: 0, to: paths.count, by: Self.batch) {
         let files = paths[start..<min(start + Self.batch, paths.count)].map(\.string)
         _ = try HostCommand(
-          program: command[0], arguments: command.dropFirst() + options + files, package: "patchelf").runBlocking()
+          program: command[0], arguments: command.dropFirst() + options + files, package: "patchelf"
+        ).runBlocking()
       }
     }
   }

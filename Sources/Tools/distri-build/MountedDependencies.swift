@@ -43,7 +43,8 @@ struct MountedDependencies: DependencyRoot {
     for entry in (try? MountTable.current().entries) ?? [] where entry.isOurs {
       let point = entry.mountPoint
       guard point.removingLastComponent() == folder, let name = point.lastComponent?.string, name.hasPrefix(Self.prefix),
-        let process = Int32(name.dropFirst(Self.prefix.count).prefix { $0 != "-" }), process > 0, kill(process, 0) != 0, errno == ESRCH
+        let process = Int32(name.dropFirst(Self.prefix.count).prefix { $0 != "-" }), process > 0, kill(process, 0) != 0,
+        errno == ESRCH
       else { continue }
       try? Mount.unmount(point, lazily: true)
       _ = rmdir(point.string)

@@ -14,18 +14,20 @@ struct ActionRunCommand: AsyncParsableCommand, PreparedCommand {
     commandName: "run",
     abstract: "Build what the working directory orders, of its files alone.",
     discussion: """
-      The working directory is the input root of an action. Packages, log and bills of materials are put below out/; nothing is written elsewhere.
-      The machine has to let ordinary users make namespaces, and to have /dev/fuse; it needs no network. The status is 1 when the build failed, 65
-      when the input root is not what it should be, and 69 when the machine cannot run builds.
+      The working directory is the input root of an action. Packages, log and bills of materials are
+      put below out/; nothing is written elsewhere. The machine has to let ordinary users make
+      namespaces, and to have /dev/fuse; it needs no network. The status is 1 when the build failed,
+      65 when the input root is not what it should be, and 69 when the machine cannot run builds.
 
-        cd /tmp/action && tool/lib/ld.so --library-path tool/lib tool/distri-build action run
+        cd /tmp/action
+        distri-build action run
       """)
 
   @Option(help: "How many jobs a build step may start at once. Without it, as many as the machine has processors.")
-  var jobs = ProcessInfo.processInfo.activeProcessorCount
+  var jobs: Int?
 
   func validate() throws {
-    if !(1...4096).contains(jobs) { throw ValidationError("--jobs is a number from 1 on.") }
+    if let jobs, !(1...4096).contains(jobs) { throw ValidationError("--jobs is a number from 1 on.") }
   }
 
   /// An ordinary user may mount in namespaces of its own only, which a process with several threads cannot enter.
@@ -46,7 +48,7 @@ struct ActionRunCommand: AsyncParsableCommand, PreparedCommand {
       let work = root.appending("work")
       let view = MountedDependencies(store: action.store.dependencies, folder: work)
       return try await action.build(dependencyRoot: view, work: work) { builder in
-        builder.jobs = jobs
+        builder.jobs = jobs ?? ProcessInfo.processInfo.activeProcessorCount
         builder.report = { event in
           if case .began = event { return }
           Terminal.standardError.write("\(event)\n")

@@ -14,8 +14,9 @@ struct ActionWriteCommand: AsyncParsableCommand {
     commandName: "write",
     abstract: "Write all that a build needs into a directory, to be built there.",
     discussion: """
-      Prints a line per file: SHA-256, size, whether it is a program (x or -), and path; then the command. The same inputs give the same lines on
-      every machine that has the same distri-build and libraries. Without --out, nothing is written.
+      Prints a line per file: SHA-256, size, whether it is a program (x or -), and path; then the
+      command. The same inputs give the same lines on every machine that has the same distri-build
+      and libraries. Without --out, nothing is written.
 
         distri-build action write --definitions pkgs --store /roimg hello --out /tmp/action
       """)
@@ -26,7 +27,8 @@ struct ActionWriteCommand: AsyncParsableCommand {
   @Option(help: ArgumentHelp("The directory, which must not be there yet.", valueName: "dir"))
   var out: String?
 
-  @Option(help: "How many jobs a build step may start at once. Without it, as many as the machine has processors that runs the action.")
+  @Option(
+    help: "How many jobs a build step may start at once. Without it, as many as the machine has processors that runs the action.")
   var jobs: Int?
 
   @Argument(help: ArgumentHelp("Name of a definition, or its directory.", valueName: "package|dir"))

@@ -21,6 +21,7 @@ struct BatchCommand: AsyncParsableCommand {
 
         distri-build batch pkgs --store /roimg --sources ~/sources --bootstrap-toolchain --keep-going
         distri-build batch pkgs --store /roimg --dry-run nano
+        distri-build batch pkgs --store /roimg --bootstrap-toolchain --scaling
         distri-build batch pkgs --store /roimg --executor grpc://10.0.0.7:8980/main --workers 64
 
       Prints the full name of every package that was built, a line each. The status is 1 when something failed.
@@ -62,6 +63,18 @@ struct BatchCommand: AsyncParsableCommand {
   @Flag(help: "Say when what would be built, by the times of earlier batches, and build nothing.")
   var simulate = false
 
+  @Flag(
+    help: """
+      Say how long all of the set would take from nothing with 1 to 512 workers, by the times of earlier batches, and how many definitions are in \
+      each level of the graph; what neither the set nor the store has is taken to be there. Builds nothing.
+      """)
+  var scaling = false
+
+  @Option(
+    help: ArgumentHelp(
+      "Times of another place: a file as _build/batch-times, a definition a line, with milliseconds and jobs.", valueName: "file"))
+  var times: String?
+
   @Option(help: ArgumentHelp("Write when what happened, for Perfetto or Chrome's about:tracing.", valueName: "file"))
   var trace: String?
 
@@ -72,10 +85,11 @@ struct BatchCommand: AsyncParsableCommand {
 
   func run() async throws {
     let store = try LocalStore(path: set.storeOptions.storePath)
+    if scaling { return try ScalingReport(set: set, store: store, history: BuildHistory(path: timesPath)).print() }
     if bump { try await BumpCommand.write(try await plannedChanges(store), in: set.files()) }
-    let graph = try set.graph(try set.files(), store)
+    let graph = try set.graph(try set.files(), try store.packages())
     let batch = try await Batch(graph, in: store, selection: try set.selection(in: graph))
-    let history = BuildHistory(path: historyPath)
+    let history = BuildHistory(path: timesPath)
     let schedule = Schedule(
       graph, building: batch.missing, budget: budget, keepsGoing: keepGoing,
       duration: { history.records[graph.nodes[$0].name]?.duration },
@@ -88,7 +102,7 @@ struct BatchCommand: AsyncParsableCommand {
   }
 
   private func plannedChanges(_ store: LocalStore) async throws -> (BuildGraph, [Revisions.Change]) {
-    let graph = try set.graph(try set.files(), store)
+    let graph = try set.graph(try set.files(), try store.packages())
     return (graph, try await Revisions(graph, in: store).changes)
   }
 
@@ -135,8 +149,7 @@ struct BatchCommand: AsyncParsableCommand {
   }
 
   private func printSimulation(of schedule: Schedule, _ graph: BuildGraph, _ history: BuildHistory) throws {
-    let known = history.records.values.map(\.duration).sorted()
-    let usual = known.isEmpty ? Duration.seconds(60) : known[known.count / 2]
+    let usual = history.usualDuration
     let builds = schedule.simulated { history.records[graph.nodes[$0].name]?.duration ?? usual }
     let spans = Trace()
     for build in builds {
@@ -158,6 +171,8 @@ struct BatchCommand: AsyncParsableCommand {
   }
 
   private var historyPath: FilePath { workPath.appending("batch-times") }
+
+  private var timesPath: FilePath { times.map { absolutePath($0) } ?? historyPath }
 
   private var budget: Schedule.Budget {
     // Other machines decide by themselves how much a build takes.

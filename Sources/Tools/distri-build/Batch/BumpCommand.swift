@@ -32,7 +32,7 @@ struct BumpCommand: AsyncParsableCommand {
   func run() async throws {
     let store = try LocalStore(path: set.storeOptions.storePath)
     let files = try set.files()
-    let graph = try set.graph(files, store)
+    let graph = try set.graph(files, try store.packages())
     var changes = try await Revisions(graph, in: store).changes
     if let selection = try set.selection(in: graph) { changes.removeAll { !selection.contains($0.node) } }
     for change in changes {

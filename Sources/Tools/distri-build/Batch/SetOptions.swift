@@ -45,10 +45,10 @@ struct SetOptions: ParsableArguments {
   }
 
   /// The graph of all definitions.
-  func graph(_ files: [DefinitionFile], _ store: LocalStore) throws -> BuildGraph {
+  func graph(_ files: [DefinitionFile], _ packages: [PackageID]) throws -> BuildGraph {
     do {
       return try BuildGraph(
-        files, for: .host, store: store.packages(),
+        files, for: .host, store: packages,
         bootstrap: .init(packages: Set(bootstrap), breaksImpliedCircles: bootstrapToolchain))
     } catch BuildError.dependencyCycles(let cycles) {
       throw Cycles(cycles: cycles)

@@ -48,6 +48,12 @@ func writeSeeds(of target: String, to folder: String) throws {
   case "definition":
     try write(Array(definition.utf8), folder + "/definition")
     try write(Array("source: 'empty://' # none\nversion <>".utf8), folder + "/short")
+  case "action":
+    let order = ActionOrder(
+      definition: "hello", architecture: .amd64, inputDigest: "sha256-" + String(repeating: "0a", count: 32),
+      choices: ["bash": try PackageID(parsing: "bash-amd64-5.2.15-2"), "gcc": try PackageID(parsing: "gcc-amd64-12-1")])
+    try write(Array(order.text.utf8), folder + "/order")
+    try write(Array("\(String(repeating: "b", count: 64)) 3 1 2 3 4 /a file\n".utf8), folder + "/digests")
   case "image":
     for (name, compression) in [("none", ImageWriter.Compression.none), ("zstd", .zstd(level: 3)), ("lz4", .lz4)] {
       let path = FilePath(folder).appending(name)

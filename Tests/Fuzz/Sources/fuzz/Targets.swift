@@ -68,6 +68,10 @@ let targets: [String: Target] = [
     rewriteDefinition(bytes(data, size))
     return 0
   },
+  "action": { data, size in
+    readAction(bytes(data, size))
+    return 0
+  },
   "image": { data, size in
     try? walkImage(bytes(data, size))
     return 0
@@ -106,6 +110,20 @@ let targets: [String: Target] = [
 
 private func bytes(_ data: UnsafePointer<UInt8>?, _ size: Int) -> [UInt8] {
   Array(UnsafeBufferPointer(start: data, count: size))
+}
+
+/// Parses the bytes as an action's order, and as digests that were remembered.
+private func readAction(_ bytes: [UInt8]) {
+  if let order = try? ActionOrder(bytes: bytes, path: "fuzz") {
+    precondition((try? ActionOrder(bytes: Array(order.text.utf8), path: "fuzz")) == order)
+    precondition((try? EntryName(order.definition)) != nil)
+  }
+  guard
+    let file = try? FileDescriptor.open(
+      "/dev/shm/distri-fuzz-\(getpid())", .readWrite, options: [.create, .truncate], permissions: .ownerReadWrite)
+  else { return }
+  _ = try? file.closeAfter { try file.writeAll(bytes) }
+  _ = FileDigests(path: "/dev/shm/distri-fuzz-\(getpid())")
 }
 
 /// Parses the bytes as a definition; what is accepted can be rewritten, and the rewritten text says what was meant.
