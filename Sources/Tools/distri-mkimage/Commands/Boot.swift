@@ -57,7 +57,8 @@ struct Boot: ParsableCommand {
 
   func run() throws {
     let machine = VirtualMachine(
-      source: try source(), bus: bus, memory: memory, processors: processors, accelerator: accelerator, isWritable: write, sshPort: ssh)
+      source: try source(), bus: bus, memory: memory, processors: processors, accelerator: accelerator, isWritable: write,
+      sshPort: ssh)
     throw ExitCode(try machine.run(seconds: timeout))
   }
 
