@@ -21,7 +21,9 @@ LOG = pathlib.Path(__file__).with_name("HARDWARE.md")
 # Seconds. The machine is emulated, and its firmware reads the disk byte by byte.
 BOOT = 300
 PASSPHRASE = "correct horse"
-COMMAND = "read device rest < /proc/1/mounts; while read -r device place rest; do [ \"$place\" != / ] || echo \"root is on $device\"; done < /proc/1/mounts"
+COMMAND = (
+    "while read -r device place rest; do [ \"$place\" != / ] || echo \"root is on $device\"; done < /proc/1/mounts; "
+    "read -r release < /proc/sys/kernel/osrelease; echo \"kernel is $release\"")
 
 # What is attached how, whether firmware starts from it, and what the kernel then calls the root.
 DISKS = [
@@ -50,8 +52,11 @@ def make_store(folder):
     store.mkdir(parents=True, exist_ok=True)
     script = """
       set -e; cd "$1"; rm -rf debs tree; mkdir debs tree; cd debs
-      apt-get download -qq "$(apt-cache depends linux-image-amd64 | sed -n 's/.*Depends: //p' | head -n 1)" >&2
-      mkdir -p ../tree/kernel/out; dpkg-deb -x *.deb ../tree/kernel/out
+      for kernel in amd64 cloud-amd64; do
+        package=$(apt-cache depends linux-image-$kernel | sed -n 's/.*Depends: //p' | head -n 1)
+        apt-get download -qq "$package" >&2
+        mkdir -p ../tree/$kernel/out; dpkg-deb -x "$package"_*.deb ../tree/$kernel/out
+      done
       mkdir -p ../tree/base; cd ../tree/base; mkdir -p bin out/bin out/lib/x86_64-linux-gnu out/lib64
       for program in bash cat ls; do cp -L "$(command -v $program)" out/bin; ln -s ../out/bin/$program bin/$program; done
       ln -s ../out/bin/bash bin/sh
@@ -63,7 +68,10 @@ def make_store(folder):
       done
     """
     run("sh", "-c", script, "sh", folder)
-    pack(folder / "tree/kernel", "linux-image-amd64-1-1", store)
+    pack(folder / "tree/amd64", "linux-image-amd64-1-1", store)
+    # Elsewhere, so that it is not there when the image is built: the version that comes with an update.
+    (folder / "update").mkdir(exist_ok=True)
+    pack(folder / "tree/cloud-amd64", "linux-image-amd64-1-2", folder / "update")
     pack(folder / "tree/base", "base-amd64-1-1", store)
     shutil.rmtree(folder / "tree")
     return store
@@ -81,8 +89,24 @@ class Boots:
             "--run", COMMAND, "-o", self.folder / output, *flags)  # fmt: skip
         return self.folder / output
 
-    def boot(self, name, image, root, *flags, typed=()):
-        """Boots, types the lines when they are asked for, and expects the root on that disk."""
+    def update_kernel(self, disk):
+        """A copy of the disk after an update of the kernel, done to its boot partition as the machine would."""
+        updated, boot = self.folder / "updated.img", self.folder / "boot"
+        shutil.copyfile(disk, updated)
+        shutil.rmtree(boot, ignore_errors=True)
+        boot.mkdir()
+        partition = f"{updated}@@{2 << 20}"
+        run("mcopy", "-i", partition, "-s", "-Q", "-m", "::*", boot)
+        parameters = re.search(r"linux /vmlinuz (.*)", (boot / "grub/grub.cfg").read_text())[1]
+        run(self.mkimage, "boot-entry", "--store", self.folder / "update", "--boot", boot, "--parameters", parameters)
+        run("mcopy", "-i", partition, "-s", "-Q", "-m", "-D", "o", *boot.iterdir(), "::")
+        inspected = run(self.mkimage, "inspect", updated, stdout=subprocess.PIPE, text=True).stdout
+        if inspected.count("EFI/Linux/distri") != 2:
+            sys.exit(f"hardware: the old kernel is not there any more:\n{inspected}")
+        return updated
+
+    def boot(self, name, image, root, *flags, typed=(), kernel=""):
+        """Boots, types the lines when they are asked for, and expects the root on that disk and a kernel of that kind."""
         if self.wanted and name not in self.wanted:
             return
         start = time.monotonic()
@@ -96,6 +120,9 @@ class Boots:
         status = machine.wait()
         found = re.search(rb"root is on (\S+)", said)
         (self.folder / f"{name}.log").write_bytes(said)
+        release = re.search(rb"kernel is (\S+)", said)
+        if not release or kernel not in release[1].decode():
+            sys.exit(f"hardware: {name}: expected a kernel {kernel}:\n{said[-3000:].decode(errors='replace')}")
         if status != 0 or not found or not found[1].decode().startswith(root) or answers:
             sys.exit(f"hardware: {name}: status {status}; expected a root on {root}:\n{said[-3000:].decode(errors='replace')}")
         self.lines.append(f"| {name} | {found[1].decode()} | {time.monotonic() - start:.0f} s |")
@@ -106,6 +133,9 @@ class Boots:
         for kind, starts_firmware, root in DISKS:
             self.boot(kind, disk if starts_firmware else directory, root, "--disk", kind)
         self.boot("virtio, BIOS", disk, "/dev/vda", "--bios")
+        updated = self.update_kernel(disk)
+        self.boot("new kernel, UEFI", updated, "/dev/vda", kernel="cloud")
+        self.boot("new kernel, BIOS", updated, "/dev/vda", "--bios", kernel="cloud")
         formats = self.build("formats", "--uefi", "--serial", *[word for name in FORMATS for word in ("--format", name)])
         for name in FORMATS:
             self.boot(f"{name} format", formats / f"disk.{name}", "/dev/vda")
@@ -122,7 +152,7 @@ def main():
     boots.all()
     if boots.wanted:
         return
-    kernel = next((folder / "debs").glob("*.deb")).name.rsplit("_", 1)[0]
+    kernel = next(path for path in (folder / "debs").glob("*.deb") if "cloud" not in path.name).name.rsplit("_", 1)[0]
     today = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d")
     LOG.write_text(
         f"# What the image of hardware.py boots from\n\nLast run: {today}, {kernel}, qemu without KVM.\n\n"

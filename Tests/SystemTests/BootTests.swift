@@ -96,6 +96,16 @@ import Testing
     #expect(machine.output.contains(" /ro fuse"))
   }
 
+  /// The initramfs has the drivers of many disks, and loads those that the machine's hardware asks for: of the bus, of the controller on it, of the
+  /// disk on that.
+  @Test func `a disk on another controller is found by its drivers`() async throws {
+    let machine = try await boot(["--disk", "virtio-scsi", "--append", #"distri.run="cat /proc/1/mounts /proc/modules""#])
+    #expect(machine.status == 0, "\(machine.output)\n\(machine.errors)")
+    #expect(machine.output.contains("/dev/sda / ext4"))
+    let modules = machine.output.split(whereSeparator: \.isNewline).compactMap { $0.split(separator: " ").first }
+    #expect(modules.contains("virtio_scsi") && modules.contains("sd_mod") && !modules.contains("virtio_blk"), "\(modules)")
+  }
+
   private func boot(_ arguments: [String] = []) async throws -> ToolProcess.Outcome {
     try await ToolProcess.run("distri-mkimage", ["boot", try await Self.image.value.string, "--timeout", "90"] + arguments)
   }

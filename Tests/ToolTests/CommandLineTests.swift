@@ -22,7 +22,7 @@ import Testing
     "distri-fetch list", "distri-fetch info", "distri-fetch search", "distri-fetch why", "distri-fetch verify",
     "distri-fetch repair", "distri-fetch mirror", "distri-mkimage", "distri-mkimage build",
     "distri-mkimage boot", "distri-mkimage install", "distri-mkimage inspect", "distri-mkimage initramfs",
-    "distri-mkimage list-formats",
+    "distri-mkimage boot-entry", "distri-mkimage list-formats",
   ]
 
   /// To accept a change: `UPDATE_SNAPSHOTS=1 swift test --filter CommandLineTests`, and review the difference.

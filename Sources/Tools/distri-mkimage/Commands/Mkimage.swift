@@ -14,5 +14,7 @@ struct Mkimage: ParsableCommand {
         distri-mkimage build --store ./store --package bash --package nano --kernel linux-image --run 'nano --version' -o image
         distri-mkimage boot image
       """,
-    subcommands: [Build.self, Boot.self, Install.self, Inspect.self, InitramfsCommand.self, ListFormats.self])
+    subcommands: [
+      Build.self, Boot.self, Install.self, Inspect.self, InitramfsCommand.self, BootEntryCommand.self, ListFormats.self,
+    ])
 }

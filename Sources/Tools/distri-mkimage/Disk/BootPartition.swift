@@ -36,7 +36,7 @@ struct BootPartition {
     if firmware.hasBIOS {
       files["vmlinuz"] = kernel.kernel
       files["initramfs"] = kernel.initramfs
-      files["\(Self.grub)/grub.cfg"] = Array(Grub.configuration(commandLine: kernel.commandLine).utf8)
+      files["\(Self.grub)/grub.cfg"] = Array(Grub.configuration([.init(commandLine: kernel.commandLine)]).utf8)
     }
     self.files = files
     serial = derivedUUID(identity, "boot serial").load(at: 0) ?? 0

@@ -51,10 +51,11 @@ struct DiskEncryption {
     try file.resize(to: Int64(byteCount + 2 * Self.headerByteCount))
     try encrypt(partition, work: work)
     try file.resize(to: Int64(range.count))
-    let output = try FileDescriptor.open(disk, .writeOnly, options: .closeOnExec)
+    let output = try FileDescriptor.open(disk, .readWrite, options: .closeOnExec)
     defer { try? output.close() }
-    try output.seek(offset: Int64(range.lowerBound), from: .start)
-    try Contents.Source.file(partition, byteCount: UInt64(range.count)).copy(to: output)
+    guard try copyRange(of: file, at: 0, to: output, at: range.lowerBound, byteCount: UInt64(range.count)) else {
+      throw MkimageError.unusableFile(partition.string, reason: "it has become shorter")
+    }
     unlink(partition.string)
   }
 

@@ -63,6 +63,23 @@ struct UnifiedKernelImage {
   }
 }
 
+extension UnifiedKernelImage {
+  /// The stub that such a program was made of, ready to be given to ``bytes(stub:path:)`` again: a machine makes its next program of what it has started
+  /// from.
+  ///
+  /// - Throws: ``MkimageError/unusableFile(_:reason:)`` for a program whose last sections are not ours.
+  static func stub(of program: [UInt8], path: FilePath) throws(MkimageError) -> [UInt8] {
+    let layout = try PortableExecutable(program, path: path)
+    let added = layout.sections.suffix(sections.count)
+    guard added.map(\.name) == sections, let first = added.first, first.range.lowerBound >= layout.headerByteCount else {
+      throw .unusableFile(path.string, reason: "it is no unified kernel image of distri-mkimage")
+    }
+    var stub = Array(program[..<first.range.lowerBound])
+    stub.store(UInt16(layout.sections.count - added.count), at: layout.start + 6)
+    return stub
+  }
+}
+
 /// The parts of a PE32+ program that matter for adding or reading sections. Every number of the file is checked.
 struct PortableExecutable {
   struct Section: Equatable {

@@ -50,7 +50,8 @@ struct Inspection: Encodable, Equatable {
     } else {
       try ChildProcess.run(
         ChildProcess.locate("qemu-img", package: "qemu-utils"),
-        ["convert", "-q", "-f", format.qemuName, "-O", "raw", source.resolved().string, disk.string], work: work)
+        ["convert", "-q", "-f", format.qemuName, "-O", "raw", source.resolved().string, disk.string], limits: .init(),
+        work: work)
     }
     let file = try FileDescriptor.open(disk, .readOnly, options: .closeOnExec)
     defer { try? file.close() }
@@ -104,7 +105,8 @@ struct Inspection: Encodable, Equatable {
 
   private static func packages(on disk: FilePath, offset: UInt64, work: FilePath) throws -> [String] {
     let listed = try ChildProcess.run(
-      ChildProcess.locate("debugfs", package: "e2fsprogs"), ["-R", "ls -p /roimg", "\(disk)?offset=\(offset)"], work: work)
+      ChildProcess.locate("debugfs", package: "e2fsprogs"), ["-R", "ls -p /roimg", "\(disk)?offset=\(offset)"],
+      limits: .init(fileByteCount: 1 << 28), work: work)
     // An inode a line: /number/mode/user/group/name/size/.
     return String(decoding: listed, as: UTF8.self).split(separator: "\n").compactMap { line in
       let fields = line.split(separator: "/", omittingEmptySubsequences: false)
@@ -143,7 +145,8 @@ private struct FATReader {
     let program = try ChildProcess.locate(tool, package: "mtools")
     do {
       return try ChildProcess.run(
-        program, ["-i", "\(disk)@@\(offset)"] + arguments, environment: ["MTOOLSRC": "/dev/null"], work: work)
+        program, ["-i", "\(disk)@@\(offset)"] + arguments, environment: ["MTOOLSRC": "/dev/null"],
+        limits: .init(fileByteCount: Self.largestFile), work: work)
     } catch MkimageError.toolFailed {
       return nil
     }

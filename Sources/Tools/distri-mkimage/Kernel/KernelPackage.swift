@@ -9,6 +9,9 @@ import SystemPackage
 struct KernelPackage {
   /// Such as `6.1.0-18-cloud-amd64`.
   let release: String
+  /// Names this build of it: the release, which several may have, and the package's revision.
+  var version: String { "\(release)-\(revision)" }
+  private var revision: UInt64 = 0
   private let image: PackageImage
   private let kernel: PackageImage.Node
   /// By name, with `_` for `-`.
@@ -24,7 +27,9 @@ struct KernelPackage {
   static func find(_ name: String, in store: LocalStore) throws -> KernelPackage {
     let package = try store.resolve(name)
     for candidate in [package] + (try store.metadata(of: package).runtimeDependencies) {
-      if let found = try KernelPackage(try store.image(of: candidate)) { return found }
+      guard var found = try KernelPackage(try store.image(of: candidate)) else { continue }
+      found.revision = candidate.revision
+      return found
     }
     throw MkimageError.noKernel(in: "\(package)")
   }

@@ -7,6 +7,22 @@ import SystemPackage
 
 /// A program of the system that does a part of our work.
 struct ChildProcess {
+  /// What a program may take that reads what anybody may have made.
+  struct Limits: CustomStringConvertible {
+    var processorSeconds = 60
+    var memory = 2 << 30
+    /// Of each file that it writes, in bytes.
+    var fileByteCount = 1 << 40
+
+    var description: String { "\(processorSeconds) s of processor time, or wrote more than \(fileByteCount >> 30) GiB" }
+
+    /// The program as prlimit(1) starts it.
+    fileprivate func command(_ program: FilePath, _ arguments: [String]) throws -> (FilePath, [String]) {
+      let limits = ["--cpu=\(processorSeconds)", "--as=\(memory)", "--fsize=\(fileByteCount)", "--core=0"]
+      return (try ChildProcess.locate("prlimit", package: "util-linux"), limits + [program.string] + arguments)
+    }
+  }
+
   let identifier: pid_t
 
   /// Where a program is: in `PATH`, or where administration programs are for people whose `PATH` lacks that.
@@ -73,13 +89,14 @@ struct ChildProcess {
   ///
   /// - Parameters:
   ///   - input: a file for standard input, otherwise nothing.
+  ///   - limits: on what it may take; nil for none.
   ///   - work: a directory for what it says.
   /// - Returns: what it wrote to standard output.
   /// - Throws: ``MkimageError/toolFailed(_:status:words:)`` when it fails, or when it complains and `mayComplain` is false.
   @discardableResult
   static func run(
-    _ program: FilePath, _ arguments: [String], environment: [String: String] = [:], input: FilePath? = nil, work: FilePath,
-    mayComplain: Bool = true
+    _ program: FilePath, _ arguments: [String], environment: [String: String] = [:], input: FilePath? = nil, limits: Limits? = nil,
+    work: FilePath, mayComplain: Bool = true
   ) throws -> [UInt8] {
     let words = try temporaryFile(in: work)
     defer { try? words.close() }
@@ -91,12 +108,16 @@ struct ChildProcess {
     values["TZ"] = "UTC"
     let source = try input.map { try FileDescriptor.open($0, .readOnly, options: .closeOnExec) }
     defer { try? source?.close() }
+    let command = try limits?.command(program, arguments) ?? (program, arguments)
     let child = try ChildProcess(
-      program, arguments, environment: values, descriptors: [0: source?.rawValue ?? -1, 1: output.rawValue, 2: words.rawValue])
+      command.0, command.1, environment: values, descriptors: [0: source?.rawValue ?? -1, 1: output.rawValue, 2: words.rawValue])
     let status = child.wait()
     let said = String(decoding: try contents(of: words), as: UTF8.self)
     // Its first line may be a banner with its version.
     let complaints = said.split(separator: "\n").filter { !$0.hasPrefix((program.lastComponent?.string ?? "") + " 1.") }
+    if let limits, status == 128 + SIGXCPU || status == 128 + SIGXFSZ {
+      throw MkimageError.toolFailed(program.string, status: status, words: "it was stopped since it took more than \(limits)")
+    }
     guard status == 0, mayComplain || complaints.isEmpty else {
       throw MkimageError.toolFailed(program.string, status: status, words: complaints.prefix(8).joined(separator: "; "))
     }
