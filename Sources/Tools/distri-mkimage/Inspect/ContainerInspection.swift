@@ -179,7 +179,7 @@ private struct ContainerFiles {
     guard let work else { return try path.pushing(FilePath("\(name)")).contents(atMost: Int(Self.largestDescription)) }
     return try ChildProcess.run(
       ChildProcess.locate("tar", package: "tar"), ["--extract", "--to-stdout", "--file", path.resolved().string, "--", "\(name)"],
-      work: work)
+      limits: .init(fileByteCount: Int(Self.largestDescription)), work: work)
   }
 
   func defect(_ name: String, _ reason: String) -> MkimageError { .unusableFile(path.string, reason: "\(name) \(reason)") }
