@@ -14,6 +14,8 @@ struct RootContents {
   let directory: FilePath
   /// Our own programs that the machine shall have.
   var tools: [FilePath] = []
+  /// Whether the machine starts the kernel that is selected on it.
+  var hasKernelUpdates = false
   /// What a view of the packages shows besides their own files. Where it is given, it lies in `/ro`, and there is no store to make one of.
   var view: [View.SharedEntry]?
 
@@ -38,6 +40,7 @@ struct RootContents {
       try addStore(store.path, to: &contents)
     }
     try addTools(to: &contents)
+    if hasKernelUpdates { try KernelUpdates.addUnits(for: images, to: &contents) }
     try addConfiguration(accounts, to: &contents)
     try accounts.addHomes(to: &contents)
     for image in images { try addDefaults(of: image, to: &contents) }
