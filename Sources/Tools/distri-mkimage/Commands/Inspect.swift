@@ -41,6 +41,7 @@ struct Inspect: ParsableCommand {
       let system = entry.system.isEmpty ? "" : " «\(entry.system)»"
       lines.append("boots      \(entry.path)\(system), kernel sha256 \(entry.kernel), parameters \(entry.parameters)")
     }
+    if found.isEncrypted { lines.append("encrypted  the root: its packages cannot be seen") }
     lines += found.packages.map { "package    \($0)" }
     return lines.map { line in
       String(String.UnicodeScalarView(line.unicodeScalars.map { $0.properties.generalCategory == .control ? "\u{fffd}" : $0 }))

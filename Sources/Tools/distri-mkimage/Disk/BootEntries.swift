@@ -37,7 +37,9 @@ struct BootEntries {
       let configured = (try? directory.pushing(FilePath(Self.loader)).contents(atMost: 1 << 16)) ?? []
       let words = String(decoding: configured, as: UTF8.self).split(whereSeparator: \.isWhitespace)
       let name = words.firstIndex(of: "default").flatMap { words.dropFirst($0 + 1).first }.map(String.init) ?? "distri.efi"
-      guard let file = FilePath.Component(name), let found = try kernelOfProgram(file), found.elementsEqual(kernel) else { return false }
+      guard let file = FilePath.Component(name), let found = try kernelOfProgram(file), found.elementsEqual(kernel) else {
+        return false
+      }
     }
     if isThere(Self.grub) {
       let text = String(decoding: try directory.pushing(FilePath(Self.grub)).contents(atMost: 1 << 20), as: UTF8.self)
