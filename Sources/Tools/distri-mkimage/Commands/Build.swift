@@ -60,11 +60,10 @@ struct Build: ParsableCommand {
     }
     let directory = file?.removingLastComponent() ?? FilePath()
     let chosen = try closure(of: try description.packageNames(in: directory), in: store)
-    let hasKernelUpdates = description.hasTools && isWholeDisk
-    let tools = (description.hasTools ? ["distri-fetch", "distri-fuse"] : []) + (hasKernelUpdates ? KernelUpdates.tools : [])
+    let tools = try description.hasTools ? ["distri-fetch", "distri-fuse"].map { try InitramfsOptions.sibling($0) } : []
+    let kernelTools = try description.hasTools && isWholeDisk ? KernelUpdates.tools.map { try InitramfsOptions.sibling($0) } : []
     let planned = RootContents(
-      packages: chosen, description: description, directory: directory, tools: try tools.map { try InitramfsOptions.sibling($0) },
-      hasKernelUpdates: hasKernelUpdates)
+      packages: chosen, description: description, directory: directory, tools: tools, kernelTools: kernelTools)
     if let container = try Self.containerFormat(of: description) {
       return try writeContainer(container, planned, from: store, progress)
     }

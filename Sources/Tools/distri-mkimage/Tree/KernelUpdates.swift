@@ -13,12 +13,15 @@ enum KernelUpdates {
   private static let directory = "etc/systemd/system"
   private static let needed = ["out/lib/systemd/systemd", "out/bin/zstd"]
 
-  /// Adds the units, where the packages have systemd and what compresses an initramfs.
-  static func addUnits(for images: [PackageImage], to contents: inout Contents) throws {
-    for path in needed {
+  /// Whether the packages have systemd, and what compresses an initramfs.
+  static func arePossible(with images: [PackageImage]) throws -> Bool {
+    try needed.allSatisfy { path in
       let place = try TreePath(parsing: path)
-      guard try images.contains(where: { try $0.node(at: place) != nil }) else { return }
+      return try images.contains { try $0.node(at: place) != nil }
     }
+  }
+
+  static func addUnits(to contents: inout Contents) throws {
     try contents.addFile(
       TreePath(parsing: "\(directory)/\(name).path"),
       """
