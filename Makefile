@@ -11,13 +11,15 @@ TOOLS = distri-fuse distri-build distri-fetch distri-mkimage
 TRAITS = --traits RemoteExecution
 RELEASE = $(SWIFT) build -c release --static-swift-stdlib -Xlinker -s -j $(JOBS)
 BIN = .build/release
+# What the tests of images leave for the next time.
+IMAGES ?= .build/images
 CORPUS = $(firstword $(wildcard ../shared/corpus/build-textproto))
 
 # What the libraries link to; what the tools call; what only the tests use.
 BUILD_PACKAGES = libsquashfs-dev libfuse3-dev libcurl4-openssl-dev libarchive-dev pkg-config
 TOOL_PACKAGES = fuse3 patchelf musl-tools binutils patch xz-utils zstd e2fsprogs qemu-system-x86 dpkg-dev fdisk dosfstools mtools systemd-boot-efi \
-  grub-common grub-pc-bin ovmf qemu-utils kmod cryptsetup-bin busybox-static
-TEST_PACKAGES = python3 python3-pip gcc gdb libc6-dev procps util-linux bzip2 strace curl squashfs-tools squashfuse squashfs-tools-ng attr libcap2-bin zip cpio lz4 systemd nginx-light openssl rsync git bubblewrap zsync casync skopeo umoci
+  grub-common grub-pc-bin ovmf qemu-utils kmod libglib2.0-bin shared-mime-info cryptsetup-bin busybox-static
+TEST_PACKAGES = python3 python3-pip gcc gdb libc6-dev procps util-linux bzip2 strace curl squashfs-tools squashfuse squashfs-tools-ng attr libcap2-bin zip cpio lz4 systemd nginx-light openssl rsync git bubblewrap zsync casync skopeo umoci openssh-client
 
 # An S3 service: of what the package needs, no more than its server does, without much else that comes along.
 MOTO = moto==5.2.5 blinker==1.9.0 boto3==1.44.8 botocore==1.44.8 certifi cffi==2.1.1 charset_normalizer click cryptography==50.0.2 \
@@ -74,6 +76,7 @@ test: apt-lists test-deps check
 	DISTRI_STRICT=1 DISTRI_BIN=$(abspath $(BIN)) $(SWIFT) test $(TRAITS) --no-parallel --skip-build --filter '^SystemTests\.' --skip $(DEMO_TESTS)
 	SOAK_SECONDS=25 python3 Tests/Soak/soak.py $(abspath $(BIN))
 	Examples/run.sh $(SWIFT) .build/system
+	python3 Tests/Images/server.py --quick --debs .build/system/debs $(abspath $(BIN)) $(IMAGES)
 
 # All of Examples/definitions: hours on a small machine. Stopped and started again, it goes on where it was.
 BATCH ?= batch
@@ -87,11 +90,11 @@ batch: apt-lists release
 	  --bootstrap-toolchain --keep-going --trace $(BATCH)/trace.json
 
 # The images of Examples/images boot and are used: an hour of an emulated machine. Stopped and started again, it goes on where it was.
-IMAGES ?= images
 test-images: apt-lists test-deps release
-	$(call install_missing,openssh-client)
+	for image in small server desktop; do \
+	  python3 Tests/Images/$$image.py --debs .build/system/debs $(abspath $(BIN)) $(IMAGES) || exit 1; \
+	done
 	python3 Tests/Images/hardware.py $(abspath $(BIN)) $(IMAGES)/hardware
-	python3 Tests/Images/server.py $(abspath $(BIN)) $(IMAGES)
 
 # Format, warnings, and the fences of docs/architecture.md.
 check: deps

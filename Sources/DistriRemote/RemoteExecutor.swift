@@ -68,7 +68,9 @@ public struct CachedExecutor: Executor {
   /// - Parameters:
   ///   - builder: builds into the store of the planner's packages; nil to fail where nothing is known.
   ///   - writes: whether the cache gets what was built.
-  public init(_ cluster: RemoteCluster, planner: ActionPlanner, intake: ActionIntake, else builder: (any Executor)?, writes: Bool = false) {
+  public init(
+    _ cluster: RemoteCluster, planner: ActionPlanner, intake: ActionIntake, else builder: (any Executor)?, writes: Bool = false
+  ) {
     self.cluster = cluster
     self.planner = planner
     self.intake = intake

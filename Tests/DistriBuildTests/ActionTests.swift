@@ -147,6 +147,24 @@ private func paths(_ action: Action) -> [String] { action.inputs.files.map(\.pat
     }
   }
 
+  @Test func `no file from elsewhere leaves the machine with a definition`() async throws {
+    let machine = try Machine()
+    try await machine.add("patch-amd64-1-1")
+    try machine.write("secret", to: "secret")
+    try machine.write("patch", to: "pkgs/sample/patches/good.patch")
+    for (name, target) in [("link.patch", "../../secret"), ("folder", "../..")] {
+      try FileManager.default.createSymbolicLink(
+        atPath: "\(machine.folder.path)/pkgs/sample/\(name)", withDestinationPath: target)
+    }
+    let text = #"source: "empty://" version: "1-1" build_step: { argv: "install" } cherry_pick: "#
+    try machine.write(text + "\"patches/good.patch\"", to: "pkgs/sample/build.textproto")
+    #expect(try await paths(machine.action(of: "sample")).contains("definitions/sample/patches/good.patch"))
+    for name in ["link.patch", "folder/secret", "../../secret", "\(machine.folder.path)/secret", "/etc/hostname"] {
+      try machine.write(text + "\"\(name)\"", to: "pkgs/sample/build.textproto")
+      await #expect(throws: (any Error).self, "\(name)") { try await machine.action(of: "sample") }
+    }
+  }
+
   @Test func `two files of a path and a file below another are refused`() throws {
     let package = try PackageID(parsing: "a-amd64-1-1")
     func inputs(_ names: [String]) throws -> [String] {
@@ -324,10 +342,19 @@ private func paths(_ action: Action) -> [String] { action.inputs.files.map(\.pat
     let file = folder.path.appending("file"), kept = folder.path.appending("kept")
     try Data("one".utf8).write(to: URL(filePath: file.string))
     let identity = try FileIdentity(of: file)
-    let numbers = "3 \(identity.device) \(identity.inode) \(identity.modificationTime) \(identity.changeTime) \(file)"
-    for line in ["", "\(String(repeating: "g", count: 64)) \(numbers)", "aa \(numbers)", String(repeating: "a", count: 64)] {
-      try Data((line + "\n").utf8).write(to: URL(filePath: kept.string))
-      #expect(try FileDigests(path: kept).digest(of: file) == ContentDigest(of: Array("one".utf8)))
+    let wrong = String(repeating: "a", count: 64)
+    let numbers = "3 \(identity.device) \(identity.inode) \(identity.modificationTime) \(identity.changeTime) \(file)\n"
+    func sum(_ text: String) -> String { ContentDigest(of: Array(text.utf8)).sha256 + "\n" }
+    func digest(_ text: String) throws -> ContentDigest {
+      try Data(text.utf8).write(to: URL(filePath: kept.string))
+      return try FileDigests(path: kept).digest(of: file)
+    }
+    let line = "\(wrong) \(numbers)"
+    // Whole, it is believed: so what follows can fail.
+    #expect(try digest(line + sum(line)) == ContentDigest(sha256: wrong, byteCount: 3))
+    let damaged = ["\(String(repeating: "g", count: 64)) \(numbers)", "aa \(numbers)", wrong + "\n", "\n"]
+    for text in ["", sum(""), line, line + sum("x"), "x" + line + sum(line)] + damaged.map({ $0 + sum($0) }) {
+      #expect(try digest(text) == ContentDigest(of: Array("one".utf8)), "\(text)")
     }
   }
 }

@@ -76,6 +76,10 @@ import Testing
     #expect(definition.everything == ["nano"] && definition.ignoredDependencies == ["dpkg"])
     #expect(definition.package(for: "libc6").name == "glibc" && definition.debianPackages(for: "glibc") == ["libc6"])
 
+    try write("own", #"include: "other" import: "nano" package { name: "glibc" debian: "musl" }"#)
+    let including = try ImportDefinition(path: path)
+    #expect(including.everything == ["glibc", "nano", "more"] && including.package(for: "libc6").name == "libc6")
+
     for (own, place) in [
       (#"use: "other" package { name: "c" debian: "libc6" }"#, "other"), (#"use: "own""#, "own"), (#"use: "absent""#, "absent"),
     ] {
@@ -92,6 +96,43 @@ import Testing
     let lock = try ImportLock(path: folder.appending("server.import.lock"))
     let locked = try Importer.entries(of: lock, for: definition.everything, definition).map(\.package.name)
     #expect(locked.contains("systemd") && !locked.contains("dpkg"))
+  }
+
+  @Test func `the desktop's definition has the server's packages and its own kernel`() throws {
+    let folder = FilePath(#filePath).removingLastComponent().appending("../../Examples/images/desktop")
+    let definition = try ImportDefinition(path: folder.appending("desktop.import.textproto"))
+    #expect(definition.everything.contains("openssh-server") && definition.package(for: "libc6").name == "glibc")
+    #expect(definition.package(for: "linux-image-6.1.0-56-amd64").name == "linux-image")
+    #expect(definition.package(for: "linux-image-6.1.0-56-cloud-amd64").name != "linux-image")
+    let lock = try ImportLock(path: folder.appending("desktop.import.lock"))
+    let locked = try Importer.entries(of: lock, for: definition.everything, definition).map(\.package.name)
+    #expect(locked.count > 300 && locked.contains("i3-wm"))
+  }
+
+  @Test func `schemas of settings and MIME types have the caches that programs read`() async throws {
+    let fixture = try DebianFixture()
+    try fixture.package(
+      "desktop-data", "1-1",
+      #"""
+      mkdir -p $root/usr/share/glib-2.0/schemas $root/usr/share/mime/packages
+      cat > $root/usr/share/glib-2.0/schemas/org.sample.gschema.xml << 'END'
+      <schemalist><schema id="org.sample" path="/org/sample/"><key name="greeting" type="s"><default>"hello"</default></key></schema></schemalist>
+      END
+      cat > $root/usr/share/mime/packages/sample.xml << 'END'
+      <mime-info xmlns="http://www.freedesktop.org/standards/shared-mime-info"><mime-type type="text/x-sample"><glob pattern="*.sample"/></mime-type></mime-info>
+      END
+      """#)
+    try fixture.publish()
+    let outcome = try await fixture.importer().run(["desktop-data"])
+    let image = try fixture.store.image(of: try #require(outcome.packages.first))
+    func bytes(_ path: String) throws -> [UInt8] {
+      try image.contents(of: try #require(try image.node(at: TreePath(parsing: path))), limit: 1 << 20)
+    }
+    // GVDB's signature, and the version of the cache of types with what it is about.
+    #expect(try bytes("out/share/glib-2.0/schemas/gschemas.compiled").starts(with: Array("GVariant".utf8)))
+    let types = try bytes("out/share/mime/mime.cache")
+    #expect(types.starts(with: [0, 1, 0, 2]) && String(decoding: types, as: UTF8.self).contains("text/x-sample"))
+    #expect(try image.node(at: TreePath(parsing: "out/share/mime/globs2")) == nil)
   }
 
   @Test func `a kernel's package has the indexes of its modules`() async throws {

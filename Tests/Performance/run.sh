@@ -13,3 +13,9 @@ echo '## Installing' && python3 install.py "$bin"
 echo '## Updating' && ./delta.sh "$bin"
 echo '## Trust' && ./trust.sh "$bin"
 echo '## An initramfs' && ./initramfs.sh "$bin"
+echo '## A disk image'
+if [ -d ../../.build/images/server/store ]; then
+  python3 image.py "$bin" ../../.build/images/server/store
+else
+  echo 'The packages of the server are not here; `make test-images` leaves them.'
+fi

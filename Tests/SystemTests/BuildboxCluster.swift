@@ -105,7 +105,10 @@ final class BuildboxCluster {
 
   /// What the workers want to be told so that actions may make their own namespaces, and the smallest builder that there is.
   static let options =
-    ["--platform", "unixUID=1000", "--platform", "unixGID=1000", "--builder", ToolProcess.binaries.appending("distri-build").string]
+    [
+      "--platform", "unixUID=1000", "--platform", "unixGID=1000", "--builder",
+      ToolProcess.binaries.appending("distri-build").string,
+    ]
 
   /// How many actions were executed.
   var executionCount: Int { workers.reduce(0) { $0 + $1.count(of: "StageTree request") } }
@@ -116,7 +119,8 @@ final class BuildboxCluster {
   func removeOrphans(of server: Server? = nil) {
     let folder = server?.arguments.last ?? folder.path.string
     for name in (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? [] {
-      guard let process = Int32(name), process != getpid(), let command = FileManager.default.contents(atPath: "/proc/\(process)/cmdline"),
+      guard let process = Int32(name), process != getpid(),
+        let command = FileManager.default.contents(atPath: "/proc/\(process)/cmdline"),
         String(decoding: command, as: UTF8.self).contains("\(folder)/")
       else { continue }
       Glibc.kill(process, SIGKILL)

@@ -6,6 +6,8 @@ import Synchronization
 import SystemPackage
 
 /// The packages that actions are made of: those of a store, and those that other actions have made and whose images are not here.
+///
+/// Any number of tasks may use it.
 public final class ActionPackages: PackageCatalog, Sendable {
   private struct Remote {
     var metadata: PackageMetadata

@@ -71,7 +71,13 @@ public struct ActionPlanner: Sendable {
     var result = [ActionFile(home.appending(try EntryName(DefinitionFile.fileName)), bytes: file.bytes)]
     for name in Set(file.definition.patches + file.definition.extraFiles) {
       let path = try TreePath(parsing: name)
-      result.append(try self.file(directory.pushing(FilePath(name)), as: home.appending(path)))
+      // Nothing from elsewhere: it would leave the machine.
+      for count in 1..<max(1, path.components.count) {
+        let folder = path.components.prefix(count).reduce(directory) { $0.appending($1.description) }
+        guard folder.isRealDirectory else { throw BuildError.source(name, reason: "is not below the directory of its definition") }
+      }
+      let place = path.components.reduce(directory) { $0.appending($1.description) }
+      result.append(try self.file(place, as: home.appending(path)))
     }
     let wrappers = directory.appending("wrappers")
     guard wrappers.isDirectory else { return result }
@@ -89,9 +95,13 @@ public struct ActionPlanner: Sendable {
     return result
   }
 
-  /// Small files, as they are now.
+  /// Small files, as they are now; a link is an error.
   private static func file(_ path: FilePath, as target: TreePath, isExecutable: Bool = false) throws -> ActionFile {
-    ActionFile(target, bytes: try path.contents(limit: maximumFileByteCount), isExecutable: isExecutable)
+    let bytes = try path.bytes(at: 0, atMost: maximumFileByteCount + 1)
+    guard bytes.count <= maximumFileByteCount else {
+      throw BuildError.source(path.string, reason: "is larger than \(maximumFileByteCount) bytes")
+    }
+    return ActionFile(target, bytes: bytes, isExecutable: isExecutable)
   }
 
   /// The largest file beside a definition, in bytes.

@@ -9,7 +9,10 @@ import SystemPackage
 /// What is known is kept in a file between runs, which nothing depends on: what is damaged or missing is computed again. A file that was changed
 /// within the last seconds may change once more without a trace in its times, so that its digest is used, and not kept.
 ///
-/// The file is text, a line a file, sorted: digest, bytes, device, inode, times of modification and change in nanoseconds, path.
+/// The file is text, a line a file, sorted: digest, bytes, device, inode, times of modification and change in nanoseconds, path. The last line is the
+/// SHA-256 of all others: what two processes wrote at once, or a power cut left, is not believed.
+///
+/// Any number of tasks may use it.
 public final class FileDigests: Sendable {
   private struct Entry {
     var identity: FileIdentity
@@ -39,7 +42,7 @@ public final class FileDigests: Sendable {
     self.path = path
     var state = State()
     if let path, let bytes = try? path.contents(limit: Self.maximumByteCount) {
-      for line in bytes.split(separator: UInt8(ascii: "\n")) {
+      for line in Self.lines(of: bytes) {
         if let (file, entry) = Self.entry(of: line) { state.entries[file] = entry }
       }
     }
@@ -85,13 +88,23 @@ public final class FileDigests: Sendable {
       var entries = state.entries.filter(\.value.isSettled)
       let unusedCount = entries.values.count { !$0.isUsed }
       if unusedCount > Self.maximumUnusedCount { entries = entries.filter(\.value.isUsed) }
-      return entries.map { Self.line($0.key, $0.value) }.sorted().joined()
+      let lines = entries.map { Self.line($0.key, $0.value) }.sorted().joined()
+      return lines + ContentDigest(of: Array(lines.utf8)).sha256 + "\n"
     }
     guard let text else { return }
     let temporary = FilePath("\(path).new")
     try? path.removingLastComponent().makeDirectories()
     guard (try? temporary.write(Array(text.utf8))) != nil else { return }
     try? temporary.rename(to: path)
+  }
+
+  /// The lines of a file that is whole, without the last one.
+  private static func lines(of bytes: [UInt8]) -> [ArraySlice<UInt8>] {
+    let sumLength = 65
+    guard bytes.count > sumLength,
+      ContentDigest(of: Array(bytes.dropLast(sumLength))).sha256.utf8.elementsEqual(bytes.suffix(sumLength).dropLast())
+    else { return [] }
+    return bytes.dropLast(sumLength).split(separator: UInt8(ascii: "\n"))
   }
 
   private static func line(_ file: FilePath, _ entry: Entry) -> String {

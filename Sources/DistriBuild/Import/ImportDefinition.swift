@@ -23,6 +23,7 @@ import SystemPackage
 ///       attributes { path: "out/lib/helper" mode: 4754 group: 101 }
 ///     }
 ///     use: "other.import.textproto"    # its packages, too, for what these need
+///     include: "base.import.textproto" # the same, and all that it imports
 public struct ImportDefinition: Sendable, Hashable {
   /// Further Debian packages.
   public var imports: [String] = []
@@ -131,40 +132,57 @@ public struct ImportDefinition: Sendable, Hashable {
   /// Reads a definition, and those that it uses.
   ///
   /// - Throws: ``BuildError/system(operation:path:_:)``, and as ``init(bytes:path:)``.
-  public init(path: FilePath) throws(BuildError) {
-    try self.init(bytes: try path.contents(limit: TextParser.maximumByteCount + 1), path: path)
-  }
+  public init(path: FilePath) throws(BuildError) { try self.init(path: path, depth: 0) }
 
-  /// Parses a definition. The files that it uses are found from the directory of `path`; they use no others.
+  /// Parses a definition. The files that it uses or includes are found from the directory of `path`, as theirs are from their own.
   ///
   /// - Throws: ``BuildError/invalidDefinition(_:line:column:reason:)``; as ``init(path:)`` for a file that it uses.
-  public init(bytes: [UInt8], path: FilePath) throws(BuildError) {
-    let used = try parse(bytes, path: path)
-    for name in used {
-      let place = path.removingLastComponent().pushing(FilePath(name))
-      var other = Self()
-      guard try other.parse(try place.contents(limit: TextParser.maximumByteCount + 1), path: place).isEmpty else {
-        throw .invalidDefinition(place, line: 1, column: 1, reason: "a definition that another one uses cannot use one itself")
+  public init(bytes: [UInt8], path: FilePath) throws(BuildError) { try self.init(bytes: bytes, path: path, depth: 0) }
+
+  private init(path: FilePath, depth: Int) throws(BuildError) {
+    try self.init(bytes: try path.contents(limit: TextParser.maximumByteCount + 1), path: path, depth: depth)
+  }
+
+  private init(bytes: [UInt8], path: FilePath, depth: Int) throws(BuildError) {
+    for reference in try parse(bytes, path: path) {
+      let place = path.removingLastComponent().pushing(FilePath(reference.path))
+      guard depth < Self.deepest else {
+        throw .invalidDefinition(path, line: 1, column: 1, reason: "it uses itself, or definitions are nested too deep")
       }
-      for package in other.packages {
-        guard
-          !(packages + usedPackages).contains(where: { $0.name == package.name || !Set($0.debian).isDisjoint(with: package.debian) }
-          )
-        else { throw .invalidDefinition(place, line: 1, column: 1, reason: "\(path) has the package «\(package.name)», too") }
+      let other = try Self(path: place, depth: depth + 1)
+      // One of the same name takes the place of the other.
+      for package in other.packages + other.usedPackages
+      where !(packages + usedPackages).contains(where: { $0.name == package.name }) {
+        let debian = Set(package.debian)
+        if let rival = (packages + usedPackages).first(where: { !debian.isDisjoint(with: $0.debian) }) {
+          throw .invalidDefinition(
+            place, line: 1, column: 1, reason: "«\(package.name)» is made of what «\(rival.name)» of \(path) is made of")
+        }
         usedPackages.append(package)
       }
       ignoredDependencies.formUnion(other.ignoredDependencies)
+      if reference.isIncluded { imports += other.everything.filter { !everything.contains($0) } }
     }
   }
 
+  /// How many definitions may lead to one.
+  private static let deepest = 8
+
+  /// Another definition that one names.
+  private struct Reference {
+    var path: String
+    /// Whether its packages are imported, too, and not only made as it says where something needs them.
+    var isIncluded: Bool
+  }
+
   /// - Returns: the definitions that it uses.
-  private mutating func parse(_ bytes: [UInt8], path: FilePath) throws(BuildError) -> [String] {
-    var used: [String] = []
+  private mutating func parse(_ bytes: [UInt8], path: FilePath) throws(BuildError) -> [Reference] {
+    var used: [Reference] = []
     do throws(TextDefect) {
       var names: Set<String> = [], members: Set<String> = []
       for field in try TextParser.parse(bytes).fields {
         switch field.name {
-        case "use": used.append(try field.text)
+        case "use", "include": used.append(Reference(path: try field.text, isIncluded: field.name == "include"))
         case "import": imports.append(try field.text)
         case "ignore_dependency": ignoredDependencies.insert(try field.text)
         case "package":

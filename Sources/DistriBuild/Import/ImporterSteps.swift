@@ -148,6 +148,7 @@ extension Importer {
     for join in definition.joins { text += "join \(join.path) \(join.pattern)\n" }
     for item in definition.attributes { text += "attributes \(item.path) \(item.permissions) \(item.userID) \(item.groupID)\n" }
     if !ModuleIndexes.versions(in: package.tree).isEmpty { text += "module indexes\n" }
+    for cache in DesktopCache.all where !cache.sources(in: package.tree).isEmpty { text += "cache \(cache.path)\n" }
     text += "delete \(definition.deleted)\nkeep \(definition.keptInterpreters)\n"
     for record in package.group.records { text += "deb \(record.name) \(record.version) \(record.sha256)\n" }
     for node in package.tree.sortedNodes {
@@ -216,6 +217,7 @@ extension Importer {
     try Self.rewrite(result.rewrites, in: &tree)
     try Self.addTemporaryFiles(item, to: &tree)
     try ModuleIndexes(work: workDirectory.appending("\(item.id)")).insert(into: &tree)
+    for cache in DesktopCache.all { try cache.insert(into: &tree, work: workDirectory.appending("\(item.id)")) }
     var closure = PackageSet()
     for other in item.closure { if let contents = set[other] { try closure.insert(other, contents) } }
     try Wrappers(of: item.id, tree: tree, closure: closure, libraries: result.farm.links.keys).insert(into: &tree)

@@ -33,9 +33,7 @@ final class BlobReader: Sendable {
       } catch {
         throw .system(operation: "open", path: path, error as? Errno ?? .ioError)
       }
-    case .elsewhere:
-      // Who sends looks first for what the server lacks, and says it of such content.
-      preconditionFailure("content that is elsewhere cannot be sent from here")
+    case .elsewhere: throw .invalidAction(nil, reason: "the bytes of \(blob.digest) are not on this machine")
     }
   }
 

@@ -4,6 +4,7 @@
 #if RemoteExecution
 
 import Crypto
+import DistriArchive
 import DistriBuild
 import DistriStore
 import Synchronization

@@ -75,13 +75,45 @@ private let completeDescription = #"""
     #expect("\(error!)".hasPrefix("image.textproto:"))
   }
 
+  @Test func `a description adds to the one that it includes, and replaces what may be there once`() throws {
+    let folder = try TemporaryDirectory()
+    func write(_ name: String, _ text: String) throws {
+      let path = folder.path.pushing(FilePath(name)).string
+      try FileManager.default.createDirectory(
+        at: URL(filePath: path).deletingLastPathComponent(), withIntermediateDirectories: true)
+      try text.write(toFile: path, atomically: true, encoding: .utf8)
+    }
+    try write("base/tools.pkgset", "nano\n")
+    try write(
+      "base/image.textproto",
+      #"""
+      package: "bash" set: "tools" hostname: "base" serial: true enable: "ssh.service" user { name: "ada" uid: 1001 }
+      file { path: "/etc/motd" contents: "base" } file { path: "/etc/key" from: "key" } link { path: "/etc/a" target: "base" }
+      """#)
+    try write(
+      "own/image.textproto",
+      #"""
+      include: "../base/image.textproto"
+      package: "i3-wm" hostname: "own" enable: "desktop.service" user { name: "ada" uid: 1002 }
+      file { path: "/etc/motd" contents: "own" } file { path: "/etc/a" contents: "own" }
+      """#)
+    let image = try ImageDescription(path: folder.path.pushing("own/image.textproto"))
+    #expect(image.packages == ["bash", "nano", "i3-wm"] && image.sets == [] && image.units == ["ssh.service", "desktop.service"])
+    #expect(image.hostname == "own" && image.hasSerialConsole && image.users.map(\.uid) == [1002] && image.links == [])
+    #expect(image.files.map { $0.contents ?? $0.source ?? "" } == ["../base/key", "own", "own"])
+    for (text, words) in [(#"include: "image.textproto""#, "includes itself"), (#"include: "none""#, "own/none")] {
+      try write("own/image.textproto", text)
+      #expect { try ImageDescription(path: folder.path.pushing("own/image.textproto")) } throws: { "\($0)".contains(words) }
+    }
+  }
+
   @Test func `no damage to a description does more than an error with a place`() throws {
     let whole = Array(completeDescription.utf8)
     for index in whole.indices {
       for value in [nil, 0, UInt8(ascii: "{"), UInt8(ascii: "\""), UInt8(ascii: "9"), 0xff] as [UInt8?] {
         var damaged = whole
         if let value { damaged[index] = value } else { damaged.removeSubrange(index...) }
-        do throws(MkimageError) {
+        do {
           _ = try ImageDescription(bytes: damaged, path: "x")
         } catch {
           #expect("\(error)".wholeMatch(of: /x:[0-9]+:[0-9]+: [^\0]+/.dotMatchesNewlines()) != nil, "\(error)")

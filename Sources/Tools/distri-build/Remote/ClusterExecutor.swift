@@ -31,7 +31,8 @@ extension ClusterOptions {
       var intake = ActionIntake(packages: planner.packages, work: work)
       intake.extent = download
       let endpoints = try servers.split(separator: ",").map { try RemoteEndpoint(parsing: String($0)) }
-      return try await RemoteCluster.with(endpoints, remoteOptions(workers, servers: endpoints.count)) { [planner, intake] cluster in
+      return try await RemoteCluster.with(endpoints, remoteOptions(workers, servers: endpoints.count)) {
+        [planner, intake] cluster in
         if executor != nil { return try await body(RemoteExecutor(cluster, planner: planner, intake: intake)) }
         return try await body(
           CachedExecutor(cluster, planner: planner, intake: intake, else: cacheOnly ? nil : local, writes: cacheWrite))
@@ -78,7 +79,8 @@ extension RemoteError: ExitStatusProviding {
     case .invalidAnswer, .invalidAction: ToolSupport.ExitStatus.badData
     case .missingContent, .notCached: ToolSupport.ExitStatus.notFound
     case .changedFile: ToolSupport.ExitStatus.tryAgain
-    case .actionFailed(_, _, let status, _, _): ActionEnd(status: Int32(clamping: status)) == .buildFailed ? ExitCode(1) : ToolSupport.ExitStatus.unavailable
+    case .actionFailed(_, _, let status, _, _):
+      ActionEnd(status: Int32(clamping: status)) == .buildFailed ? ExitCode(1) : ToolSupport.ExitStatus.unavailable
     case .system(_, _, let errno): ToolSupport.ExitStatus.of(errno: errno)
     }
   }

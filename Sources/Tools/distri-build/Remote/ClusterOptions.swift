@@ -36,7 +36,8 @@ struct ClusterOptions: ParsableArguments {
 
   @Option(
     help: ArgumentHelp(
-      "What a worker has to be, as the cluster calls it, such as OSFamily=linux. May be given several times.", valueName: "name=value"))
+      "What a worker has to be, as the cluster calls it, such as OSFamily=linux. May be given several times.",
+      valueName: "name=value"))
   var platform: [String] = []
 
   @Option(
@@ -61,7 +62,9 @@ struct ClusterOptions: ParsableArguments {
   var isUsed: Bool { executor != nil || cache != nil }
 
   func validate() throws {
-    if executor != nil, cache != nil { throw ValidationError("--executor has a cache of its own; --cache is for builds on this machine.") }
+    if executor != nil, cache != nil {
+      throw ValidationError("--executor has a cache of its own; --cache is for builds on this machine.")
+    }
     if cache == nil, cacheOnly || cacheWrite { throw ValidationError("--cache-only and --cache-write need --cache.") }
     if cacheOnly, cacheWrite { throw ValidationError("With --cache-only nothing is built that could be written.") }
     for property in platform where !property.contains("=") || property.hasPrefix("=") {

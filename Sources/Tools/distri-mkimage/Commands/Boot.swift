@@ -31,6 +31,9 @@ struct Boot: ParsableCommand {
   @Option(help: ArgumentHelp("Lead this port of this machine to the SSH server of the virtual one.", valueName: "port"))
   var ssh: UInt16?
 
+  @Option(help: ArgumentHelp("Show a screen to VNC viewers at this port of this machine, 5900 or above.", valueName: "port"))
+  var vnc: UInt16?
+
   @Option(help: ArgumentHelp("Stop the machine after so many seconds, with status 69. Default: never.", valueName: "seconds"))
   var timeout: Int?
 
@@ -50,6 +53,7 @@ struct Boot: ParsableCommand {
   var write = false
 
   func validate() throws {
+    guard vnc.map({ $0 >= VirtualMachine.firstScreenPort }) ?? true else { throw ValidationError("--vnc is 5900 to 65535") }
     guard (128...1 << 20).contains(memory) else { throw ValidationError("--memory is 128 to 1048576 MiB") }
     guard (1...256).contains(processors) else { throw ValidationError("--processors is 1 to 256") }
     guard timeout.map({ (1...86400).contains($0) }) ?? true else { throw ValidationError("--timeout is 1 to 86400 seconds") }
@@ -58,7 +62,8 @@ struct Boot: ParsableCommand {
   func run() throws {
     let machine = VirtualMachine(
       source: try source(), bus: bus, memory: memory, processors: processors, accelerator: accelerator, isWritable: write,
-      sshPort: ssh)
+      sshPort: ssh,
+      screenPort: vnc)
     throw ExitCode(try machine.run(seconds: timeout))
   }
 

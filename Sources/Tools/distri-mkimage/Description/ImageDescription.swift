@@ -8,6 +8,8 @@ import SystemPackage
 ///
 /// The schema (`ImageDescriptionFields.swift`) has all fields; `docs/images.md` tells what they do.
 struct ImageDescription: Equatable {
+  /// The description that this one adds to, from the directory of this one; empty for none.
+  var include = ""
   /// Names of packages; what they need comes along.
   var packages: [String] = []
   /// Names of package sets: `<name>.pkgset` beside the description.
@@ -110,17 +112,43 @@ struct ImageDescription: Equatable {
       .joined(separator: " ")
   }
 
-  /// Reads a description.
+  /// Reads a description, and those that it includes.
   ///
   /// - Throws: ``MkimageError/unusableFile(_:reason:)``, and as ``init(bytes:path:)``.
-  init(path: FilePath) throws {
-    try self.init(bytes: try path.contents(atMost: TextParser.maximumByteCount), path: path)
+  init(path: FilePath) throws { try self.init(path: path, depth: 0) }
+
+  /// Parses a description. What it includes is found from the directory of `path`.
+  ///
+  /// - Throws: ``MkimageError/invalidDescription(_:line:column:reason:)``; as ``init(path:)`` for what it includes.
+  init(bytes: [UInt8], path: FilePath) throws { try self.init(bytes: bytes, path: path, depth: 0) }
+
+  private init(path: FilePath, depth: Int) throws {
+    try self.init(bytes: try path.contents(atMost: TextParser.maximumByteCount), path: path, depth: depth)
   }
 
-  /// Parses a description.
-  ///
-  /// - Throws: ``MkimageError/invalidDescription(_:line:column:reason:)``.
-  init(bytes: [UInt8], path: FilePath) throws(MkimageError) {
+  private init(bytes: [UInt8], path: FilePath, depth: Int) throws {
+    try read(bytes, path: path)
+    guard !include.isEmpty else { return }
+    guard depth < Self.deepest else {
+      throw MkimageError.invalidDescription(
+        path.string, line: 1, column: 1, reason: "it includes itself, or descriptions are nested too deep")
+    }
+    let other = path.removingLastComponent().pushing(FilePath(include))
+    var base = try Self(path: other, depth: depth + 1)
+    // What it has beside itself has another name from here.
+    base.packages = try base.packageNames(in: other.removingLastComponent())
+    base.sets = []
+    for index in base.files.indices {
+      guard let source = base.files[index].source else { continue }
+      base.files[index].source = FilePath(include).removingLastComponent().pushing(FilePath(source)).string
+    }
+    base.removeWhatIsIn(self)
+    self = base
+    try read(bytes, path: path)
+  }
+
+  /// Reads a description on top of this one: what may be there once is replaced, of the rest there is more.
+  private mutating func read(_ bytes: [UInt8], path: FilePath) throws(MkimageError) {
     do throws(TextDefect) {
       var reader = DefinitionReader()
       try reader.read(try TextParser.parse(bytes), into: &self, .image)
@@ -129,6 +157,19 @@ struct ImageDescription: Equatable {
       throw .invalidDescription(path.string, line: line, column: column, reason: error.reason)
     }
   }
+
+  /// Removes files and accounts that another description has, too.
+  private mutating func removeWhatIsIn(_ other: Self) {
+    let paths = Set(other.files.map(\.path) + other.links.map(\.path) + other.directories.map(\.path))
+    files.removeAll { paths.contains($0.path) }
+    links.removeAll { paths.contains($0.path) }
+    directories.removeAll { paths.contains($0.path) }
+    users.removeAll { user in other.users.contains { $0.name == user.name } }
+    groups.removeAll { group in other.groups.contains { $0.name == group.name } }
+  }
+
+  /// How many descriptions may lead to one.
+  private static let deepest = 8
 }
 
 extension FilePath {

@@ -10,6 +10,7 @@ extension MessageSchema<ImageDescription> {
     .init(
       "an image description",
       [
+        "include": .checked(\.include, TextRule.line),
         "package": .texts(\.packages), "set": .texts(\.sets), "kernel": .text(\.kernel),
         "kernel_parameter": .checkedTexts(\.kernelParameters, TextRule.line),
         "hostname": .checked(\.hostname, TextRule.hostname), "label": .checked(\.label, TextRule.label),

@@ -47,6 +47,11 @@ struct VirtualMachine {
   let isWritable: Bool
   /// The port of this machine, on its loopback address, that leads to the SSH server of the virtual one.
   let sshPort: UInt16?
+  /// The port of this machine, on its loopback address, at which VNC viewers find a screen; nil for a machine without one.
+  let screenPort: UInt16?
+
+  /// The first port of a VNC server; qemu counts from it.
+  static let firstScreenPort: UInt16 = 5900
 
   /// Debian's firmware for UEFI machines, without a store for variables.
   private static let uefi = BootFiles.File(path: "/usr/share/ovmf/OVMF.fd", package: "ovmf")
@@ -57,8 +62,14 @@ struct VirtualMachine {
   func arguments(status: Int32) throws(MkimageError) -> [String] {
     var arguments = [
       "-accel", accelerator, "-cpu", "max", "-smp", "\(processors)", "-m", "\(memory)", "-nodefaults", "-no-user-config",
-      "-no-reboot", "-display", "none", "-serial", "mon:stdio",
+      "-no-reboot", "-serial", "mon:stdio", "-display",
     ]
+    if let screenPort {
+      // The pointer of a tablet is where that of the viewer is.
+      arguments += ["vnc=127.0.0.1:\(screenPort - Self.firstScreenPort)", "-vga", "std", "-device", "virtio-tablet-pci"]
+    } else {
+      arguments.append("none")
+    }
     switch source {
     case .directory(let directory, let parameters):
       arguments += [

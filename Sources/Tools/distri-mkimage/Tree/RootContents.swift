@@ -46,6 +46,11 @@ struct RootContents {
     }
     try addConfiguration(accounts, to: &contents)
     try accounts.addHomes(to: &contents)
+    if try images.contains(where: { try $0.node(at: TreePath(parsing: "out/lib/systemd/systemd")) != nil }) {
+      // The view stays to the end, when distri-init takes it down: systemd need not try before.
+      try contents.addFile(
+        TreePath(parsing: "etc/systemd/system/ro.mount.d/10-stays.conf"), "[Unit]\nDefaultDependencies=no\n")
+    }
     for image in images { try addDefaults(of: image, to: &contents) }
     try addUnits(from: images, to: &contents)
     return contents

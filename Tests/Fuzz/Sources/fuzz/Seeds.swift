@@ -53,7 +53,8 @@ func writeSeeds(of target: String, to folder: String) throws {
       definition: "hello", architecture: .amd64, inputDigest: "sha256-" + String(repeating: "0a", count: 32),
       choices: ["bash": try PackageID(parsing: "bash-amd64-5.2.15-2"), "gcc": try PackageID(parsing: "gcc-amd64-12-1")])
     try write(Array(order.text.utf8), folder + "/order")
-    try write(Array("\(String(repeating: "b", count: 64)) 3 1 2 3 4 /a file\n".utf8), folder + "/digests")
+    let line = Array("\(String(repeating: "b", count: 64)) 3 1 2 3 4 /a file\n".utf8)
+    try write(line + Array("\(ContentDigest(of: line).sha256)\n".utf8), folder + "/digests")
   case "image":
     for (name, compression) in [("none", ImageWriter.Compression.none), ("zstd", .zstd(level: 3)), ("lz4", .lz4)] {
       let path = FilePath(folder).appending(name)
