@@ -180,6 +180,54 @@ import Testing
         """, "\(compared.errors)")
   }
 
+  @Test func `a container shows what was put into it, in every form`() async throws {
+    struct Found: Decodable {
+      struct Layer: Decodable {
+        let digest: String
+        let packages: [String]
+      }
+      let format: String
+      let digest: String
+      let command: [String]
+      let layers: [Layer]
+      let packages: [String]
+    }
+    let images = try await ImageStore.make()
+    func inspect(_ path: FilePath) async throws -> (status: Int32, output: String, errors: String) {
+      let shown = try await ToolProcess.run("distri-mkimage", ["inspect", "--json", path.string])
+      return (shown.status, shown.output, shown.errors)
+    }
+    for format in ["oci", "docker", "lxd", "tar"] {
+      let output = images.folder.path.appending("image.\(format)")
+      let built = try await images.build(["--package", "more", "--format", format], to: output)
+      try #require(built.status == 0, "\(built.errors)")
+      let shown = try await inspect(output)
+      try #require(shown.status == 0, "\(shown.errors)")
+      let found = try JSONDecoder().decode(Found.self, from: Data(shown.output.utf8))
+      #expect(found.format == format && found.packages == ["base-amd64-1-1", "more-amd64-1-1"])
+      guard ["oci", "docker"].contains(format) else { continue }
+      let reference = format == "oci" ? "oci:\(output)" : "docker-archive:\(output)"
+      #expect(
+        try await Image(reference).layers.count == 3
+          && found.layers.map(\.packages) == [["base-amd64-1-1"], ["more-amd64-1-1"], []])
+      #expect(found.command == ["/bin/sh"] || found.command == ["/bin/bash"])
+    }
+    // A blob that is not what its name says, and one that is missing.
+    let layout = images.folder.path.appending("image.oci")
+    let blobs = layout.appending("blobs").appending("sha256")
+    let sound = try JSONDecoder().decode(Found.self, from: Data(try await inspect(layout).output.utf8))
+    let manifest = blobs.appending(String(sound.digest.dropFirst(7))).string
+    let bytes = try Data(contentsOf: URL(filePath: manifest))
+    try (bytes + Data(" ".utf8)).write(to: URL(filePath: manifest))
+    let damaged = try await inspect(layout)
+    #expect(damaged.status == 65 && damaged.errors.contains("is not what its name says"), "\(damaged.errors)")
+    try bytes.write(to: URL(filePath: manifest))
+    let layer = try #require(sound.layers.first)
+    try FileManager.default.removeItem(atPath: blobs.appending(String(layer.digest.dropFirst(7))).string)
+    let incomplete = try await inspect(layout)
+    #expect(incomplete.status == 65 && incomplete.errors.contains(layer.digest), "\(incomplete.errors)")
+  }
+
   @Test func `what cannot be a container is said, and nothing is replaced`() async throws {
     let images = try await ImageStore.make()
     try await images.add("white-amd64-1-1", files: ["out/share/.wh.a": []])
