@@ -42,6 +42,8 @@ public struct RemoteCluster: Sendable {
   let executions = SharedExecutions()
   private let options: RemoteOptions
 
+  /// How often an action is executed before it is given up.
+  private static let executionLimit = 8
   /// For how long a lost server is looked for while there are others.
   private static let impatience = Duration.seconds(3)
 
@@ -122,10 +124,13 @@ public struct RemoteCluster: Sendable {
     _ action: Action, _ messages: ActionMessages, skipsCache: Bool, _ report: @escaping @Sendable (Event) -> Void
   ) async throws -> Execution {
     let policy = RetryPolicy(limit: options.retryTimeout)
-    let start = ContinuousClock.now
+    var start = ContinuousClock.now
     var failures = 0
     var unable = 0
+    var attempts = 0
     while true {
+      attempts += 1
+      let begin = ContinuousClock.now
       let attempt: Result<Execution, RemoteError> = try await slots.withSlot { index in
         let server = servers[index]
         do {
@@ -152,10 +157,14 @@ public struct RemoteCluster: Sendable {
         if let index = servers.firstIndex(where: { $0.connection.endpoint == execution.endpoint }) { slots.avoid(index) }
         report(.lost(execution.endpoint, "the command ended with status \(execution.status)"))
       case .failure(let error):
+        // One that was lost after hours has not been failing for hours.
+        if ContinuousClock.now - begin > options.retryTimeout { (start, failures) = (.now, 0) }
         failures += 1
         // All have their turn, whatever time that takes; then it is waited for the first that is back.
-        if failures < servers.count { continue }
-        guard error.mayPass, let delay = policy.delay(afterFailures: failures, elapsed: ContinuousClock.now - start) else {
+        if failures < servers.count, attempts < Self.executionLimit + servers.count { continue }
+        guard error.mayPass, attempts < Self.executionLimit + servers.count,
+          let delay = policy.delay(afterFailures: failures, elapsed: ContinuousClock.now - start)
+        else {
           throw error
         }
         try await Task.sleep(for: delay)
