@@ -137,7 +137,8 @@ public struct Batch: Sendable {
     }
     let duration = ContinuousClock.now - begin
     report(.ended(node.package, worker: start.worker, duration, failure))
-    return Ended(start: start, duration: duration, memory: memory.load(ordering: .relaxed), isKnown: isKnown.load(ordering: .relaxed),
+    return Ended(
+      start: start, duration: duration, memory: memory.load(ordering: .relaxed), isKnown: isKnown.load(ordering: .relaxed),
       error: failure)
   }
 }
