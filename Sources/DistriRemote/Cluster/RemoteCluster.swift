@@ -50,10 +50,11 @@ public struct RemoteCluster: Sendable {
   /// Runs the body with connections to servers, which are made when they are needed and closed at the end.
   ///
   /// - Parameter endpoints: at least one.
-  /// - Throws: ``RemoteError/invalidCredentials(_:reason:)``; what the body throws.
+  /// - Throws: ``RemoteError/invalidEndpoint(_:reason:)`` for none; ``RemoteError/invalidCredentials(_:reason:)``; what the body throws.
   public static func with<R: Sendable>(
     _ endpoints: [RemoteEndpoint], _ options: RemoteOptions = RemoteOptions(), _ body: (RemoteCluster) async throws -> R
   ) async throws -> R {
+    guard !endpoints.isEmpty else { throw RemoteError.invalidEndpoint("a cluster", reason: "has no servers") }
     let servers = try endpoints.map { RemoteServer(try Connection(to: $0, options)) }
     // Not in a task group: who is cancelled still tells the servers.
     let connections = servers.map { server in Task { await server.connection.run() } }
@@ -197,6 +198,8 @@ public struct RemoteCluster: Sendable {
     for index in order.dropLast() {
       do {
         return try await body(try await servers[index].blobs(patience: Self.impatience))
+      } catch RemoteError.missingContent {
+        continue
       } catch let error as RemoteError where error.mayPassElsewhere {
         slots.avoid(index)
       }
