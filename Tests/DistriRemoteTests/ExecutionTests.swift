@@ -280,7 +280,8 @@ struct ExecutionTests {
   }
 
   @Test func `a file comes from the server that has it`() async throws {
-    let (empty, full, directory) = (TestServer(), TestServer(), try TemporaryDirectory())
+    let (empty, full) = (TestServer(), TestServer())
+    let directory = try TemporaryDirectory()
     let digest = full.put(noise(200_000))
     let path = directory.path.appending("file")
     try await empty.with { first in
