@@ -18,7 +18,7 @@ struct ChildProcess {
 
     /// The program as prlimit(1) starts it.
     fileprivate func command(_ program: FilePath, _ arguments: [String]) throws -> (FilePath, [String]) {
-      let limits = ["--cpu=\(processorSeconds)", "--as=\(memory)", "--fsize=\(fileByteCount)", "--core=0"]
+      let limits = ["--cpu=\(processorSeconds):\(processorSeconds + 1)", "--as=\(memory)", "--fsize=\(fileByteCount)", "--core=0"]
       return (try ChildProcess.locate("prlimit", package: "util-linux"), limits + [program.string] + arguments)
     }
   }
