@@ -103,7 +103,9 @@ let package = Package(
     // DistriRemote: builds on other machines. Empty without the trait RemoteExecution.
     .target(
       name: "DistriRemote",
-      dependencies: ["DistriStore", "DistriArchive", "DistriBuild", system, logging, crypto, protobuf, grpc, grpcTransport, grpcProtobuf],
+      dependencies: [
+        "DistriStore", "DistriArchive", "DistriBuild", system, logging, crypto, protobuf, grpc, grpcTransport, grpcProtobuf,
+      ],
       swiftSettings: library),
 
     // The tools, composed from the libraries.

@@ -8,6 +8,8 @@ import SystemPackage
 public enum BuildEvent: Sendable, Hashable {
   /// The build starts, with so many packages in view.
   case started(PackageID, dependencies: [PackageID], log: FilePath)
+  /// Nothing is built: what comes of it is known elsewhere, and taken.
+  case known
   /// A part of the work begins.
   case began(String)
   /// A part of the work is done.
@@ -30,6 +32,7 @@ extension BuildEvent: CustomStringConvertible {
     switch self {
     case .started(let package, let dependencies, let log):
       "building \(package) with \(dependencies.count) packages in view, log in \(log)"
+    case .known: "the result is known and taken; nothing is built"
     case .began(let what): what
     case .finished(let what, let duration):
       "\(Self.firstLine(what)) done in \(Self.seconds(duration))"

@@ -62,7 +62,7 @@ public struct Builder: Sendable {
   /// - Throws: ``BuildError``, ``StoreError``, and what fetcher and dependency root throw.
   public func build(_ file: DefinitionFile) async throws -> [PackageID] {
     let definition = file.definition
-    let package = try await freshPackage(of: file)
+    let package = try await file.freshPackage(in: store, for: architecture)
     let resolution = try await DependencyResolution(definition, for: architecture, in: store, choices: choices)
     let dependencies = try await resolution.buildDependencies()
     var digest = inputDigest
@@ -115,14 +115,6 @@ public struct Builder: Sendable {
   }
 
   // MARK: The parts
-
-  private func freshPackage(of file: DefinitionFile) async throws -> PackageID {
-    let package = try file.packages(for: architecture)[0]
-    guard try await !store.packages().contains(package) else {
-      throw file.error(at: "version", "\(package) is in the store already and never changes; raise the revision to build it anew")
-    }
-    return package
-  }
 
   private func prepareSource(_ definition: Definition, _ workspace: Workspace) async throws -> Int64 {
     try await SourcePreparation(definition: definition, directory: workspace.layout.definition, fetcher: fetcher)

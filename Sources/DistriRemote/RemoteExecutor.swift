@@ -28,6 +28,7 @@ public struct RemoteExecutor: Executor {
   ///
   /// - Throws: ``RemoteError``; ``BuildError`` for what cannot be an action, or a result that is not what was ordered.
   public func build(_ order: BuildOrder, report: @escaping @Sendable (BuildEvent) -> Void) async throws -> [PackageID] {
+    _ = try await order.file.freshPackage(in: planner.packages.store, for: planner.architecture)
     let action = try await planner.action(for: order)
     do {
       return try await build(action, skipsCache: false, report)
@@ -41,7 +42,7 @@ public struct RemoteExecutor: Executor {
     -> [PackageID]
   {
     if !skipsCache, let result = try await cluster.result(of: action) {
-      report(.began("take what is known"))
+      report(.known)
       return try await intake.take(result, of: action, from: cluster)
     }
     let execution = try await cluster.execute(action, skipsCache: skipsCache) { report(.began($0.description)) }
@@ -52,6 +53,7 @@ public struct RemoteExecutor: Executor {
         action.packages[0], execution.endpoint, status: execution.status,
         output: lines.suffix(Self.outputLineCount).map { String($0) }, log: log)
     }
+    if execution.isCached { report(.known) }
     report(.began("take what was made on \(execution.endpoint)"))
     return try await intake.take(execution.result, of: action, from: cluster)
   }
@@ -82,10 +84,11 @@ public struct CachedExecutor: Executor {
   ///
   /// - Throws: ``RemoteError/notCached(_:action:)``; what the other executor throws; as ``RemoteExecutor/build(_:report:)``.
   public func build(_ order: BuildOrder, report: @escaping @Sendable (BuildEvent) -> Void) async throws -> [PackageID] {
+    _ = try await order.file.freshPackage(in: planner.packages.store, for: planner.architecture)
     let action = try await planner.action(for: order)
     do {
       if let result = try await cluster.result(of: action) {
-        report(.began("take what is known"))
+        report(.known)
         return try await intake.take(result, of: action, from: cluster)
       }
     } catch RemoteError.missingContent where builder != nil {

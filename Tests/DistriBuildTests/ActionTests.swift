@@ -177,7 +177,8 @@ private func paths(_ action: Action) -> [String] { action.inputs.files.map(\.pat
 
   @Test(arguments: [
     "", "definition: \"a/b\" architecture: \"amd64\"", "definition: \"..\" architecture: \"amd64\"",
-    "definition: \"a\" architecture: \"vax\"", "definition: \"a\" architecture: \"amd64\" input_digest: \"sha256-XYZ\"",
+    "definition: \"a\" architecture: \"amd64\"", "definition: \"a\" architecture: \"vax\"",
+    "definition: \"a\" architecture: \"amd64\" input_digest: \"sha256-XYZ\"",
     "definition: \"a\" architecture: \"amd64\" choice: { name: \"b\" package: \"../b\" }",
     "definition: \"a\" architecture: \"amd64\" choice: { name: \"b\" package: \"b-amd64-1-1\" } choice: { name: \"b\" package: \"b-amd64-1-1\" }",
   ])

@@ -275,6 +275,24 @@ struct ExecutionTests {
     #expect(running.withLock { $0.most } <= 2)
   }
 
+  @Test func `a cluster without servers is refused`() async throws {
+    await #expect(throws: RemoteError.self) { try await RemoteCluster.with([]) { _ in } }
+  }
+
+  @Test func `a file comes from the server that has it`() async throws {
+    let (empty, full) = (TestServer(), TestServer())
+    let directory = try TemporaryDirectory()
+    let digest = full.put(noise(200_000))
+    let path = directory.path.appending("file")
+    try await empty.with { first in
+      try await full.with { second in
+        try await RemoteCluster.with([first, second], .impatient) { try await $0.fetch(digest, to: path) }
+      }
+    }
+    #expect(try ContentDigest(of: path) == digest)
+    #expect(empty.calls("Read") == 1)
+  }
+
   // MARK: Action cache
 
   @Test func `a result is known once somebody has added it`() async throws {

@@ -23,7 +23,7 @@ BOOT = 300
 PASSPHRASE = "correct horse"
 COMMAND = (
     "while read -r device place rest; do [ \"$place\" != / ] || echo \"root is on $device\"; done < /proc/1/mounts; "
-    "read -r release < /proc/sys/kernel/osrelease; echo \"kernel is $release\"")
+    "read -r release < /proc/sys/kernel/osrelease; echo \"running $release\"")
 
 # What is attached how, whether firmware starts from it, and what the kernel then calls the root.
 DISKS = [
@@ -120,7 +120,7 @@ class Boots:
         status = machine.wait()
         found = re.search(rb"root is on (\S+)", said)
         (self.folder / f"{name}.log").write_bytes(said)
-        release = re.search(rb"kernel is (\S+)", said)
+        release = re.search(rb"running (\S+)", said)
         if not release or kernel not in release[1].decode():
             sys.exit(f"hardware: {name}: expected a kernel {kernel}:\n{said[-3000:].decode(errors='replace')}")
         if status != 0 or not found or not found[1].decode().startswith(root) or answers:

@@ -60,11 +60,12 @@ final class BuildboxCluster {
     func count(of text: String) -> Int { log.withLock { $0.components(separatedBy: text).count - 1 } }
 
     /// As a power cut would.
-    func kill() {
-      guard let process = process.withLock({ $0 }) else { return }
-      Glibc.kill(process.processIdentifier, SIGKILL)
-      process.waitUntilExit()
+    fileprivate func kill() {
+      if let process = process.withLock({ $0 }) { Glibc.kill(process.processIdentifier, SIGKILL) }
     }
+
+    /// Returns when the server is gone. Foundation waits for its children, too.
+    fileprivate func waitUntilExit() { process.withLock { $0 }?.waitUntilExit() }
   }
 
   /// buildbox-casd, buildbox-run and buildbox-fuse; `make test-deps` puts them there.
@@ -113,10 +114,17 @@ final class BuildboxCluster {
   /// How many actions were executed.
   var executionCount: Int { workers.reduce(0) { $0 + $1.count(of: "StageTree request") } }
 
+  /// Kills a server, and what it has started.
+  func kill(_ server: Server) {
+    server.kill()
+    removeOrphans(of: server)
+    server.waitUntilExit()
+  }
+
   /// Ends what killed workers leave behind: their children, and the mounts of these.
   ///
   /// - Parameter server: whose; nil for all.
-  func removeOrphans(of server: Server? = nil) {
+  private func removeOrphans(of server: Server? = nil) {
     let folder = server?.arguments.last ?? folder.path.string
     for name in (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? [] {
       guard let process = Int32(name), process != getpid(),

@@ -55,8 +55,11 @@ import Testing
     #expect(try !FileManager.default.contentsOfDirectory(atPath: "\(there.path)/store").contains { $0.hasPrefix("j-") })
     #expect(try there.text("_build/a/build-amd64-1-1.log").contains("run bash"))
 
+    let times = try there.text("_build/batch-times")
     let eager = try await Self.batch(there, cluster.options)
-    #expect(eager.status == 0, "\(eager.errors)")
+    #expect(eager.status == 0 && eager.errors.contains("j-amd64-1-1: known, and taken"), "\(eager.errors)")
+    // What it takes to look something up is not what it takes to build it.
+    #expect(try there.text("_build/batch-times") == times)
     for name in Self.ten.keys.sorted() {
       for kind in ["squashfs", "meta.textproto"] {
         #expect(try Self.isSame("\(name)-amd64-1-1.\(kind)", in: here, and: there), "\(name).\(kind) differs")
@@ -80,10 +83,9 @@ import Testing
     // One action alone goes to the first.
     try await cluster.workers[0].wait(for: "StageTree request")
     if victim == "worker" {
-      cluster.workers[0].kill()
-      cluster.removeOrphans(of: cluster.workers[0])
+      cluster.kill(cluster.workers[0])
     } else {
-      cluster.central.kill()
+      cluster.kill(cluster.central)
       try await cluster.central.start()
     }
     let outcome = try await batch
@@ -154,6 +156,8 @@ import Testing
     let known = try await build(second, ["--cache-only"])
     #expect(known.status == 0 && known.output == "a-amd64-1-1\n", "\(known.errors)")
     #expect(try Self.isSame("a-amd64-1-1.squashfs", in: first, and: second))
+    let again = try await build(second, ["--cache-only"])
+    #expect(again.status == 65 && again.errors.contains("is in the store already"), "\(again.errors)")
   }
 }
 

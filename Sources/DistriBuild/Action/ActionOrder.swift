@@ -55,6 +55,7 @@ public struct ActionOrder: Sendable, Hashable {
       var reader = DefinitionReader()
       try reader.read(try TextParser.parse(bytes), into: &fields, .order)
       guard !fields.definition.isEmpty else { throw TextDefect(offset: 0, reason: "an order names a definition") }
+      guard !fields.inputDigest.isEmpty else { throw TextDefect(offset: 0, reason: "an order names the digest of its inputs") }
       guard let architecture = Architecture(rawValue: fields.architecture) else {
         throw TextDefect(offset: 0, reason: "an order names an architecture")
       }

@@ -43,7 +43,7 @@ public struct Batch: Sendable {
     public var outcomes: [Int: Schedule.Outcome] = [:]
     /// What failed, in the order of failing, and why.
     public var failures: [(node: Int, error: any Error)] = []
-    /// How long the builds took that succeeded, by definition.
+    /// How long the builds took that succeeded, by definition; of what was known already, nothing.
     public var records: [Int: BuildHistory.Record] = [:]
 
     /// Whether all is there that was to be built.
@@ -90,7 +90,7 @@ public struct Batch: Sendable {
         let node = ended.start.node
         if let error = ended.error {
           if !(error is CancellationError) { result.failures.append((node, error)) }
-        } else {
+        } else if !ended.isKnown {
           result.records[node] = .init(duration: ended.duration, jobs: ended.start.jobs, memory: ended.memory)
         }
         schedule.end(node, succeeded: ended.error == nil)
@@ -108,6 +108,7 @@ public struct Batch: Sendable {
     var start: Schedule.Start
     var duration: Duration
     var memory: UInt64
+    var isKnown: Bool
     var error: (any Error)?
   }
 
@@ -121,9 +122,14 @@ public struct Batch: Sendable {
     report(.started(node.package, worker: start.worker, jobs: start.jobs))
     var failure: (any Error)?
     let memory = Atomic<UInt64>(0)
+    let isKnown = Atomic(false)
     do {
       _ = try await executor.build(order) { event in
-        if case .usedMemory(let count) = event { memory.max(count, ordering: .relaxed) }
+        switch event {
+        case .usedMemory(let count): memory.max(count, ordering: .relaxed)
+        case .known: isKnown.store(true, ordering: .relaxed)
+        default: break
+        }
         report(.progress(node.package, worker: start.worker, event))
       }
     } catch {
@@ -131,6 +137,8 @@ public struct Batch: Sendable {
     }
     let duration = ContinuousClock.now - begin
     report(.ended(node.package, worker: start.worker, duration, failure))
-    return Ended(start: start, duration: duration, memory: memory.load(ordering: .relaxed), error: failure)
+    return Ended(
+      start: start, duration: duration, memory: memory.load(ordering: .relaxed), isKnown: isKnown.load(ordering: .relaxed),
+      error: failure)
   }
 }

@@ -1,6 +1,7 @@
 // SPDX-FileCopyrightText: The distri authors
 // SPDX-License-Identifier: Apache-2.0
 
+import DistriStore
 import SystemPackage
 
 /// A `build.textproto` as it is written, comments and all.
@@ -84,6 +85,17 @@ public struct DefinitionFile: Sendable {
     let field = named.first { value.map { .string(Array($0.utf8)) } == $0.value } ?? named.first
     let offset = field?.offset ?? 0
     return Self.error(TextDefect(offset: offset, reason: reason), in: bytes, path: path)
+  }
+
+  /// The main package that the definition makes, which a store must not have.
+  ///
+  /// - Throws: ``error(at:value:_:)`` for one that it has: packages never change.
+  package func freshPackage(in store: some PackageCatalog, for architecture: Architecture) async throws -> PackageID {
+    let package = try packages(for: architecture)[0]
+    guard try await !store.packages().contains(package) else {
+      throw error(at: "version", "\(package) is in the store already and never changes; raise the revision to build it anew")
+    }
+    return package
   }
 
   /// Adds a patch behind those that are there. Every other byte stays.

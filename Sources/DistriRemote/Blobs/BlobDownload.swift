@@ -19,8 +19,10 @@ struct BlobDownload: Sendable {
   /// - Throws: ``RemoteError``; `CancellationError`.
   func run(to path: FilePath) async throws {
     let file = try DownloadedFile(for: path, digest: digest)
+    defer { file.discard() }
     if compresses {
       let compressed = try DownloadedFile(for: path, digest: nil)
+      defer { compressed.discard() }
       try await receive(into: compressed, atMost: digest.byteCount + digest.byteCount / 64 + (1 << 16))
       try await compressed.decompress(into: file)
     } else {

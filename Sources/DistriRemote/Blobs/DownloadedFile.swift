@@ -10,7 +10,7 @@ import DistriStore
 import Synchronization
 import SystemPackage
 
-/// A file on its way: beside the place where it belongs, under another name, until it is whole. Removed with the last reference.
+/// A file on its way: beside the place where it belongs, under another name, until it is whole. Whoever makes one discards it in the end.
 ///
 /// One task at a time appends.
 final class DownloadedFile: Sendable {
@@ -30,24 +30,26 @@ final class DownloadedFile: Sendable {
   init(for path: FilePath, digest: ContentDigest?) throws(RemoteError) {
     self.path = path
     self.digest = digest
-    temporary = path.removingLastComponent().appending(".\(String(UInt64.random(in: 0 ... .max), radix: 36)).tmp")
+    // The same name each time, so that what a kill leaves is replaced.
+    temporary = FilePath("\(path).\(digest == nil ? "zst" : "part")")
     do {
       file = try FileDescriptor.open(
-        temporary, .readWrite, options: [.create, .exclusiveCreate, .closeOnExec, .noFollow],
+        temporary, .readWrite, options: [.create, .truncate, .closeOnExec, .noFollow],
         permissions: FilePermissions(rawValue: 0o644))
     } catch {
       throw .system(operation: "create", path: temporary, error as? Errno ?? .ioError)
     }
   }
 
-  deinit {
-    try? file.close()
-    try? temporary.removeAll()
-  }
+  deinit { try? file.close() }
+
+  /// Removes what has not got its name.
+  func discard() { try? temporary.removeAll() }
 
   /// A file of bytes that are known to be right.
   static func write(_ bytes: [UInt8], to path: FilePath) throws {
     let file = try DownloadedFile(for: path, digest: ContentDigest(of: bytes))
+    defer { file.discard() }
     try file.append(bytes)
     _ = try file.finish()
   }

@@ -42,16 +42,19 @@ public struct RemoteCluster: Sendable {
   let executions = SharedExecutions()
   private let options: RemoteOptions
 
+  /// How often an action is executed before it is given up.
+  private static let executionLimit = 8
   /// For how long a lost server is looked for while there are others.
   private static let impatience = Duration.seconds(3)
 
   /// Runs the body with connections to servers, which are made when they are needed and closed at the end.
   ///
   /// - Parameter endpoints: at least one.
-  /// - Throws: ``RemoteError/invalidCredentials(_:reason:)``; what the body throws.
+  /// - Throws: ``RemoteError/invalidEndpoint(_:reason:)`` for none; ``RemoteError/invalidCredentials(_:reason:)``; what the body throws.
   public static func with<R: Sendable>(
     _ endpoints: [RemoteEndpoint], _ options: RemoteOptions = RemoteOptions(), _ body: (RemoteCluster) async throws -> R
   ) async throws -> R {
+    guard !endpoints.isEmpty else { throw RemoteError.invalidEndpoint("a cluster", reason: "has no servers") }
     let servers = try endpoints.map { RemoteServer(try Connection(to: $0, options)) }
     // Not in a task group: who is cancelled still tells the servers.
     let connections = servers.map { server in Task { await server.connection.run() } }
@@ -122,10 +125,13 @@ public struct RemoteCluster: Sendable {
     _ action: Action, _ messages: ActionMessages, skipsCache: Bool, _ report: @escaping @Sendable (Event) -> Void
   ) async throws -> Execution {
     let policy = RetryPolicy(limit: options.retryTimeout)
-    let start = ContinuousClock.now
+    var start = ContinuousClock.now
     var failures = 0
     var unable = 0
+    var attempts = 0
     while true {
+      attempts += 1
+      let begin = ContinuousClock.now
       let attempt: Result<Execution, RemoteError> = try await slots.withSlot { index in
         let server = servers[index]
         do {
@@ -152,10 +158,14 @@ public struct RemoteCluster: Sendable {
         if let index = servers.firstIndex(where: { $0.connection.endpoint == execution.endpoint }) { slots.avoid(index) }
         report(.lost(execution.endpoint, "the command ended with status \(execution.status)"))
       case .failure(let error):
+        // One that was lost after hours has not been failing for hours.
+        if ContinuousClock.now - begin > options.retryTimeout { (start, failures) = (.now, 0) }
         failures += 1
         // All have their turn, whatever time that takes; then it is waited for the first that is back.
-        if failures < servers.count { continue }
-        guard error.mayPass, let delay = policy.delay(afterFailures: failures, elapsed: ContinuousClock.now - start) else {
+        if failures < servers.count, attempts < Self.executionLimit + servers.count { continue }
+        guard error.mayPass, attempts < Self.executionLimit + servers.count,
+          let delay = policy.delay(afterFailures: failures, elapsed: ContinuousClock.now - start)
+        else {
           throw error
         }
         try await Task.sleep(for: delay)
@@ -188,6 +198,8 @@ public struct RemoteCluster: Sendable {
     for index in order.dropLast() {
       do {
         return try await body(try await servers[index].blobs(patience: Self.impatience))
+      } catch RemoteError.missingContent {
+        continue
       } catch let error as RemoteError where error.mayPassElsewhere {
         slots.avoid(index)
       }

@@ -27,8 +27,8 @@ struct Connection: Sendable {
     self.endpoint = endpoint
     self.options = options
     var config = HTTP2ClientTransport.Posix.Config.defaults
-    // A server that has vanished is noticed while an action runs there for hours.
-    config.connection.keepalive = .init(time: .seconds(30), timeout: .seconds(20), allowWithoutCalls: false)
+    // A server that has vanished is noticed while an action runs there for hours. Most servers hang up on who asks more often than every five minutes.
+    config.connection.keepalive = .init(time: .seconds(310), timeout: .seconds(20), allowWithoutCalls: false)
     config.backoff = .init(initial: .milliseconds(100), max: .seconds(5), multiplier: 2, jitter: 0.5)
     config.http2.maxFrameSize = 1 << 20
     let security = try Credentials(options).security(of: endpoint)

@@ -105,6 +105,7 @@ struct BuildCommand: AsyncParsableCommand {
 
   func validate() throws {
     if packages.isEmpty { throw ValidationError("Name at least one definition.") }
+    if clusterOptions.executor != nil, limitOptions.isUsed { throw ValidationError(ClusterOptions.noLimits) }
     if clusterOptions.isUsed, check || keep || !debug.isEmpty {
       throw ValidationError("--check, --keep and --debug are for builds on this machine.")
     }

@@ -25,6 +25,9 @@ struct LimitOptions: ParsableArguments {
     if let processes, !(1...4_000_000).contains(processes) { throw ValidationError("--processes is a number from 1 to 4000000.") }
   }
 
+  /// Whether anything is limited.
+  var isUsed: Bool { memory != nil || processes != nil || timeout != nil }
+
   var limits: SandboxPlan.Limits { SandboxPlan.Limits(memory: memory, processes: processes, time: timeout) }
 
   /// `512M`: a number with K, M, G or T for powers of 1024, or with nothing for bytes.

@@ -72,7 +72,8 @@ import Testing
 
     // The same again changes nothing; a third one takes the place of the first.
     let before = try FileManager.default.attributesOfItem(atPath: second.string)[.systemFileNumber] as? UInt64
-    #expect(try await addEntry(images, to: boot).status == 0)
+    #expect(try await addEntry(images, to: boot).output == "")
+    #expect(try await addEntry(images, to: boot, ["--force"]).output == "6.1.0-new-2\n")
     #expect(try FileManager.default.attributesOfItem(atPath: second.string)[.systemFileNumber] as? UInt64 == before)
     try await addKernel(3, to: images)
     #expect(try await addEntry(images, to: boot).status == 0)
@@ -92,7 +93,7 @@ import Testing
     let images = try await ImageStore.make()
     let boot = try await bootPartition(of: images)
     try await addKernel(2, to: images)
-    for milliseconds in stride(from: 20, through: 400, by: 20) {
+    for milliseconds in stride(from: 20, through: 320, by: 60) {
       _ = try await addEntry(images, to: boot, wrapper: ["timeout", "-s", "KILL", "\(Double(milliseconds) / 1000)"])
       let line = try text(boot.appending("loader").appending("loader.conf")).split(separator: "\n").last ?? ""
       let name = line.hasPrefix("default ") ? String(line.dropFirst(8)) : "distri.efi"

@@ -10,6 +10,20 @@ import Testing
 
 /// Disks that boot by themselves. SystemTests boots them; here is what others see in them.
 @Suite struct DiskTests {
+  @Test func `a disk of 8 GiB takes little memory to make, and no more room than what is on it`() async throws {
+    let images = try await ImageStore.make()
+    let disk = images.folder.path.appending("disk.img")
+    // The most that the tool and what it starts have had, in KiB.
+    let meter =
+      "import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True); print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
+    let built = try await images.build(
+      ["--package", "more", "--both", "--size", "8G"], to: disk, wrapper: ["python3", "-c", meter])
+    try #require(built.status == 0, "\(built.errors)")
+    #expect(try #require(Int(built.output.filter { $0 != "\n" })) < 200 << 10)
+    var status = stat()
+    #expect(stat(disk.string, &status) == 0 && status.st_size == 8 << 30 && status.st_blocks * 512 < 300 << 20)
+  }
+
   private struct Partition: Decodable {
     let start: Int
     let size: Int

@@ -46,6 +46,7 @@ struct ImageStore: ~Copyable {
         "\(modules)/kernel/virtio_blk.ko": module(depends: "virtio_ring", soft: "pre: crc_none virtio post: unused"),
         "\(modules)/kernel/virtio_console.ko": module(depends: ""),
         "\(modules)/kernel/fuse.ko": module(depends: ""),
+        "\(modules)/kernel/dm-crypt.ko": module(depends: "virtio"),
         "\(modules)/kernel/broken.ko": Array("ELF?".utf8),
         "\(modules)/kernel/lonely.ko": module(depends: "absent"),
       ])

@@ -162,6 +162,19 @@ import Testing
   }
 }
 
+@Suite struct ChildProcessTests {
+  @Test(arguments: [("while :; do :; done", SIGXCPU), ("exec head -c 2M /dev/zero > \"$1\"", SIGXFSZ)])
+  func `a tool that reads what anybody may have made is stopped when it takes too much`(script: String, signal: Int32) throws {
+    let folder = try TemporaryDirectory()
+    let error = #expect(throws: MkimageError.self) {
+      try ChildProcess.run(
+        "/bin/sh", ["-c", script, "sh", folder.path.appending("output").string],
+        limits: .init(processorSeconds: 1, fileByteCount: 1 << 20), work: folder.path)
+    }
+    #expect("\(try #require(error))".contains("it took more than 1 s of processor time"))
+  }
+}
+
 @Suite struct InitramfsCommandTests {
   @Test func `the command makes what build makes`() async throws {
     let images = try await ImageStore.make()

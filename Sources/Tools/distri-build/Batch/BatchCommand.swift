@@ -80,6 +80,7 @@ struct BatchCommand: AsyncParsableCommand {
 
   func validate() throws {
     if !(1...4096).contains(jobs) { throw ValidationError("--jobs is a number from 1 to 4096.") }
+    if clusterOptions.executor != nil, limitOptions.isUsed { throw ValidationError(ClusterOptions.noLimits) }
     if let workers, !(1...256).contains(workers) { throw ValidationError("--workers is a number from 1 to 256.") }
   }
 

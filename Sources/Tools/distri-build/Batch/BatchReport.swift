@@ -13,6 +13,7 @@ final class BatchReport: Sendable {
     var package: PackageID
     var step = ""
     var since = ContinuousClock.now
+    var isKnown = false
   }
 
   private struct State {
@@ -57,18 +58,21 @@ final class BatchReport: Sendable {
       state.withLock { $0.work[worker] = Work(package: package) }
       if !display.isLive { display.note("\(package): started with \(jobs) job\(jobs == 1 ? "" : "s")") }
     case .progress(_, let worker, let event):
-      guard case .began(let step) = event else { break }
-      state.withLock { $0.work[worker]?.step = step }
+      switch event {
+      case .began(let step): state.withLock { $0.work[worker]?.step = step }
+      case .known: state.withLock { $0.work[worker]?.isKnown = true }
+      default: break
+      }
     case .ended(let package, let worker, let duration, let error):
-      let count = state.withLock { state in
-        state.work[worker] = nil
+      let (count, isKnown) = state.withLock { state in
+        let work = state.work.removeValue(forKey: worker)
         state.endedCount += 1
-        return state.endedCount
+        return (state.endedCount, work?.isKnown ?? false)
       }
       let position = "[\(count)/\(batch.missing.count)]"
       switch error {
       case nil:
-        display.note("\(position) \(package): built in \(clock(duration))")
+        display.note("\(position) \(package): \(isKnown ? "known, and taken" : "built") in \(clock(duration))")
         Terminal.standardOutput.write("\(package)\n")
       case is CancellationError: display.note("\(position) \(package): interrupted")
       case .some: display.note("\(position) \(package): failed after \(clock(duration))")
@@ -133,6 +137,8 @@ final class BatchRecorder: Sendable {
     switch event {
     case .started(let package, _, let jobs): running.withLock { $0[package] = .init(duration: .zero, jobs: jobs) }
     case .progress(let package, _, .usedMemory(let count)): running.withLock { $0[package]?.memory = count }
+    // Not how long its build takes.
+    case .progress(let package, _, .known): running.withLock { $0[package] = nil }
     case .progress: break
     case .ended(let package, _, let duration, let error):
       guard var record = running.withLock({ $0.removeValue(forKey: package) }), error == nil else { return }

@@ -58,6 +58,8 @@ struct ClusterOptions: ParsableArguments {
   @Option(help: ArgumentHelp("The certificate's key (PEM).", valueName: "file"))
   var remoteKey: String?
 
+  static let noLimits = "--memory, --processes and --timeout limit builds on this machine; workers have limits of their own."
+
   /// Whether anything is asked of another machine.
   var isUsed: Bool { executor != nil || cache != nil }
 

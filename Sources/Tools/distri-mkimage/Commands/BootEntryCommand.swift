@@ -13,9 +13,9 @@ struct BootEntryCommand: ParsableCommand {
     commandName: "boot-entry",
     abstract: "Have this machine start the newest kernel of its store from now on.",
     discussion: """
-      Makes the kernel's initramfs, and puts both onto the mounted boot partition, for UEFI and for GRUB, whichever it has. Older kernels stay there
-      up to a number: systemd-boot shows them when Space is held down, GRUB on Escape. An interrupted run leaves what was there. A machine that was
-      built with tools runs this when distri-fetch has changed its packages.
+      Makes the kernel's initramfs, and puts both onto the mounted boot partition, for UEFI and for GRUB, whichever it has. Older kernels
+      stay there up to a number: systemd-boot shows them when Space is held down, GRUB on Escape. An interrupted run leaves what was there.
+      Nothing is done where that kernel is started already.
 
         distri-mkimage boot-entry
         distri-mkimage boot-entry --kernel linux-image --keep 3
@@ -37,6 +37,9 @@ struct BootEntryCommand: ParsableCommand {
   @Option(help: ArgumentHelp("How many kernels the boot partition may hold.", valueName: "number"))
   var keep = 2
 
+  @Flag(help: "Make it again, where that kernel is started already.")
+  var force = false
+
   @Option(
     name: .customLong("module"), help: ArgumentHelp("A kernel module to load whatever hardware there is.", valueName: "name"))
   var modules: [String] = []
@@ -51,6 +54,8 @@ struct BootEntryCommand: ParsableCommand {
     let entries = try BootEntries(directory: try directory.map { FilePath($0) } ?? Self.mountedPartition())
     let store = try LocalStore(path: storeOptions.storePath)
     let package = try KernelPackage.find(try selectedName(in: store), in: store)
+    let bytes = try package.kernelImage()
+    guard try force || !entries.starts(bytes) else { return }
     let line = try parameters ?? Self.currentParameters()
     let initramfs = try Scratch.withDirectory { work in
       try programs.archive(
@@ -58,7 +63,7 @@ struct BootEntryCommand: ParsableCommand {
     }
     let image = UnifiedKernelImage(
       release: try FilePath("/etc/os-release").contents(atMost: 1 << 16), commandLine: line, initramfs: initramfs,
-      kernel: try package.kernelImage())
+      kernel: bytes)
     try entries.add(image, version: package.version, keeping: keep)
     Terminal.standardOutput.write("\(package.version)\n")
   }

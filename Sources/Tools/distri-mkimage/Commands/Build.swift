@@ -54,10 +54,16 @@ struct Build: ParsableCommand {
     defer { progress.finish() }
     let file = descriptionFile.map { FilePath($0) }
     let description = try changes.applied(to: try file.map { try ImageDescription(path: $0) } ?? ImageDescription())
+    let isWholeDisk = description.layout == .gpt && description.formats.allSatisfy { !$0.isContainer && $0 != .tar }
+    guard isWholeDisk || !description.isEncrypted else {
+      throw ValidationError("only a disk can be encrypted: with layout gpt, and no format that has files instead of sectors")
+    }
     let directory = file?.removingLastComponent() ?? FilePath()
     let chosen = try closure(of: try description.packageNames(in: directory), in: store)
     let tools = try description.hasTools ? ["distri-fetch", "distri-fuse"].map { try InitramfsOptions.sibling($0) } : []
-    let planned = RootContents(packages: chosen, description: description, directory: directory, tools: tools)
+    let kernelTools = try description.hasTools && isWholeDisk ? KernelUpdates.tools.map { try InitramfsOptions.sibling($0) } : []
+    let planned = RootContents(
+      packages: chosen, description: description, directory: directory, tools: tools, kernelTools: kernelTools)
     if let container = try Self.containerFormat(of: description) {
       return try writeContainer(container, planned, from: store, progress)
     }

@@ -55,6 +55,7 @@ struct Inspect: ParsableCommand {
       let system = entry.system.isEmpty ? "" : " «\(entry.system)»"
       lines.append("boots      \(entry.path)\(system), kernel sha256 \(entry.kernel), parameters \(entry.parameters)")
     }
+    if found.isEncrypted { lines.append("encrypted  the root: its packages cannot be seen") }
     return printable(lines + found.packages.map { "package    \($0)" })
   }
 

@@ -31,6 +31,33 @@ struct BootEntries {
     [unified, grub].contains { access(directory.pushing(FilePath($0)).string, F_OK) == 0 }
   }
 
+  /// Whether this is the kernel that is started already, by each boot loader.
+  func starts(_ kernel: [UInt8]) throws -> Bool {
+    if isThere(Self.unified) {
+      let configured = (try? directory.pushing(FilePath(Self.loader)).contents(atMost: 1 << 16)) ?? []
+      let words = String(decoding: configured, as: UTF8.self).split(whereSeparator: \.isWhitespace)
+      let name = words.firstIndex(of: "default").flatMap { words.dropFirst($0 + 1).first }.map(String.init) ?? "distri.efi"
+      guard let file = FilePath.Component(name), let found = try kernelOfProgram(file), found.elementsEqual(kernel) else {
+        return false
+      }
+    }
+    if isThere(Self.grub) {
+      let text = String(decoding: try directory.pushing(FilePath(Self.grub)).contents(atMost: 1 << 20), as: UTF8.self)
+      guard let entry = Grub.entries(in: text).first, let file = FilePath.Component(String(entry.kernel.dropFirst())),
+        let found = try? directory.appending(file).contents(atMost: kernel.count), found == kernel
+      else { return false }
+    }
+    return true
+  }
+
+  /// Nil where there is no such program.
+  private func kernelOfProgram(_ name: FilePath.Component) throws -> ArraySlice<UInt8>? {
+    let path = directory.pushing(FilePath(Self.unified)).appending(name)
+    guard access(path.string, F_OK) == 0 else { return nil }
+    let bytes = try path.contents(atMost: Self.largestFile)
+    return try PortableExecutable(bytes, path: path).sections.first { $0.name == ".linux" }.map { bytes[$0.range] }
+  }
+
   /// Offers a kernel, as the one that is started from now on.
   ///
   /// - Parameters:

@@ -24,6 +24,13 @@ struct DiskEncryption {
   /// cryptsetup, also for the initramfs.
   static func program() throws(MkimageError) -> FilePath { try ChildProcess.locate("cryptsetup", package: "cryptsetup-bin") }
 
+  /// Whether something encrypted begins there («LUKS2 On-Disk Format Specification», magic).
+  static func isHeader(at offset: UInt64, of disk: FileDescriptor) throws -> Bool {
+    var start = [UInt8](repeating: 0, count: 6)
+    _ = try start.withUnsafeMutableBytes { try disk.read(fromAbsoluteOffset: Int64(offset), into: $0) }
+    return start == Array("LUKS".utf8) + [0xba, 0xbe]
+  }
+
   /// The kernel parameter that has the machine ask for the passphrase.
   var kernelParameter: String { "rd.luks.uuid=\(text(ofUUID: uuid))" }
 
@@ -66,12 +73,14 @@ struct DiskEncryption {
     defer { try? secret.readEnd.close() }
     try secret.writeEnd.writeAll(passphrase)
     try secret.writeEnd.close()
+    // Meanwhile the header is a file in the current directory.
     try ChildProcess.run(
-      Self.program(),
+      ChildProcess.locate("env", package: "coreutils"),
       [
-        "reencrypt", "--encrypt", "--type", "luks2", "--batch-mode", "--disable-locks", "--key-file", "-", "--uuid",
-        text(ofUUID: uuid), "--reduce-device-size", "\(2 * Self.headerByteCount / 1024)k", "--cipher", "aes-xts-plain64",
-        "--key-size", "512", "--pbkdf", "argon2id", "--pbkdf-memory", "262144", "--pbkdf-parallel", "4",
+        "--chdir=\(work)", try Self.program().string, "reencrypt", "--encrypt", "--type", "luks2", "--batch-mode",
+        "--disable-locks",
+        "--key-file", "-", "--uuid", text(ofUUID: uuid), "--reduce-device-size", "\(2 * Self.headerByteCount / 1024)k", "--cipher",
+        "aes-xts-plain64", "--key-size", "512", "--pbkdf", "argon2id", "--pbkdf-memory", "262144", "--pbkdf-parallel", "4",
         "--pbkdf-force-iterations", "4", "--resilience", "none", file.string,
       ], input: FilePath("/dev/fd/\(secret.readEnd.rawValue)"), work: work)
   }

@@ -30,6 +30,8 @@ struct Inspection: Encodable, Equatable {
   /// Empty for a bare file system.
   let partitions: [PartitionReader.Partition]
   let entries: [Entry]
+  /// Whether the root partition is, so that nobody can tell its packages.
+  let isEncrypted: Bool
   /// The packages of the store in the root file system, in the order of their names.
   let packages: [String]
 
@@ -65,7 +67,8 @@ struct Inspection: Encodable, Equatable {
     digest = try file.digest()
     entries = try isDirectory ? Self.entry(of: path) : Self.entries(of: partitions, on: disk, work: work)
     let root = partitions.first { $0.type == PartitionTable.Kind.root.type }
-    packages = try root == nil && !isDirectory ? [] : Self.packages(on: disk, offset: root?.offset ?? 0, work: work)
+    isEncrypted = try root.map { try DiskEncryption.isHeader(at: $0.offset, of: file) } ?? false
+    packages = try isEncrypted || root == nil && !isDirectory ? [] : Self.packages(on: disk, offset: root?.offset ?? 0, work: work)
   }
 
   private static func entry(of directory: FilePath) throws -> [Entry] {

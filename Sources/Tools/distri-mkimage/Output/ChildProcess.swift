@@ -18,7 +18,7 @@ struct ChildProcess {
 
     /// The program as prlimit(1) starts it.
     fileprivate func command(_ program: FilePath, _ arguments: [String]) throws -> (FilePath, [String]) {
-      let limits = ["--cpu=\(processorSeconds)", "--as=\(memory)", "--fsize=\(fileByteCount)", "--core=0"]
+      let limits = ["--cpu=\(processorSeconds):\(processorSeconds + 1)", "--as=\(memory)", "--fsize=\(fileByteCount)", "--core=0"]
       return (try ChildProcess.locate("prlimit", package: "util-linux"), limits + [program.string] + arguments)
     }
   }
@@ -116,7 +116,7 @@ struct ChildProcess {
     // Its first line may be a banner with its version.
     let complaints = said.split(separator: "\n").filter { !$0.hasPrefix((program.lastComponent?.string ?? "") + " 1.") }
     if let limits, status == 128 + SIGXCPU || status == 128 + SIGXFSZ {
-      throw MkimageError.toolFailed(program.string, status: status, words: "it was stopped since it took more than \(limits)")
+      throw MkimageError.toolFailed(program.string, status: status, words: "it took more than \(limits), and has been stopped")
     }
     guard status == 0, mayComplain || complaints.isEmpty else {
       throw MkimageError.toolFailed(program.string, status: status, words: complaints.prefix(8).joined(separator: "; "))

@@ -14,6 +14,8 @@ struct RootContents {
   let directory: FilePath
   /// Our own programs that the machine shall have.
   var tools: [FilePath] = []
+  /// Those with which it follows the kernel that is selected on it, where the packages have what else that takes; empty where it shall not.
+  var kernelTools: [FilePath] = []
   /// What a view of the packages shows besides their own files. Where it is given, it lies in `/ro`, and there is no store to make one of.
   var view: [View.SharedEntry]?
 
@@ -37,7 +39,11 @@ struct RootContents {
     } else {
       try addStore(store.path, to: &contents)
     }
-    try addTools(to: &contents)
+    try addTools(tools, to: &contents)
+    if !kernelTools.isEmpty, try KernelUpdates.arePossible(with: images) {
+      try addTools(kernelTools, to: &contents)
+      try KernelUpdates.addUnits(to: &contents)
+    }
     try addConfiguration(accounts, to: &contents)
     try accounts.addHomes(to: &contents)
     if try images.contains(where: { try $0.node(at: TreePath(parsing: "out/lib/systemd/systemd")) != nil }) {
@@ -128,7 +134,7 @@ struct RootContents {
   }
 
   /// Puts our programs where the machine's administrator would put those of no package.
-  private func addTools(to contents: inout Contents) throws {
+  private func addTools(_ tools: [FilePath], to contents: inout Contents) throws {
     for tool in tools {
       guard let name = tool.lastComponent?.string else { continue }
       try contents.addFile(TreePath(parsing: "usr/local/bin/\(name)"), tool.asSource(), permissions: 0o755)

@@ -119,12 +119,16 @@ private func readAction(_ bytes: [UInt8]) {
     precondition((try? ActionOrder(bytes: Array(order.text.utf8), path: "fuzz")) == order)
     precondition((try? EntryName(order.definition)) != nil)
   }
-  guard
-    let file = try? FileDescriptor.open(
-      "/dev/shm/distri-fuzz-\(getpid())", .readWrite, options: [.create, .truncate], permissions: .ownerReadWrite)
-  else { return }
+  let path = FilePath("/dev/shm/distri-fuzz-\(getpid())")
+  let permissions = FilePermissions.ownerReadWrite
+  guard let file = try? FileDescriptor.open(path, .writeOnly, options: [.create, .truncate], permissions: permissions) else {
+    return
+  }
   _ = try? file.closeAfter { try file.writeAll(bytes) }
-  _ = FileDigests(path: "/dev/shm/distri-fuzz-\(getpid())")
+  let digests = FileDigests(path: path)
+  // What is remembered of other files says nothing about this one.
+  let digest = try? digests.digest(of: path)
+  precondition(digest == nil || digest == ContentDigest(of: bytes))
 }
 
 /// Parses the bytes as a definition; what is accepted can be rewritten, and the rewritten text says what was meant.
