@@ -16,6 +16,7 @@ echo '## An initramfs' && ./initramfs.sh "$bin"
 echo '## A disk image'
 if [ -d ../../.build/images/server/store ]; then
   python3 image.py "$bin" ../../.build/images/server/store
+  if command -v mmdebstrap >/dev/null; then python3 boot.py "$bin" ../../.build/images/server/store ../../.build/images/boot; fi
 else
   echo 'The packages of the server are not here; `make test-images` leaves them.'
 fi
