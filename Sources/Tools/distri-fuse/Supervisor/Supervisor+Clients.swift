@@ -47,9 +47,12 @@ extension Supervisor {
   private func handOver(to client: Channel) -> Bool {
     guard let connection else { return false }
     if let server, !ProcessCalls.stop(server.process) {
-      kill(server.process, SIGCONT)
-      try? client.send(Message(.failure, "the server is just being replaced; try again"), waiting: false)
-      return false
+      // One that has just died is not in the way.
+      if (try? reap()) == true { return true }
+      if self.server != nil {
+        try? client.send(Message(.failure, "the server does not pause; try again"), waiting: false)
+        return false
+      }
     }
     // What it kept until it stopped belongs to the state.
     receiveFromServer()

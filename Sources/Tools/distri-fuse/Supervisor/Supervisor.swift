@@ -218,7 +218,7 @@ package final class Supervisor {
   }
 
   /// True when the server has ended and none is to follow.
-  private func reap() throws -> Bool {
+  func reap() throws -> Bool {
     guard let server, let end = ProcessCalls.end(of: server.process) else { return false }
     // What it has sent before it died.
     receiveFromServer()

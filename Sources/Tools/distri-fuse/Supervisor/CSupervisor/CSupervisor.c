@@ -37,14 +37,20 @@ pid_t csupervisor_fork(void) {
   return fork();
 }
 
+// A thread that tells the kernel of a change may wait, uninterruptibly, for a request that one of those that have stopped already was to answer. So they go on
+// for a moment, and are stopped again.
 int csupervisor_stop(pid_t process) {
-  if (kill(process, SIGSTOP) < 0) return -1;
-  for (int attempt = 0; attempt < 4000; attempt++) {
-    siginfo_t information;
-    information.si_pid = 0;
-    if (waitid(P_PID, (id_t)process, &information, WEXITED | WSTOPPED | WNOHANG | WNOWAIT) < 0) return -1;
-    if (information.si_pid == process) return information.si_code == CLD_STOPPED ? 0 : -1;
-    usleep(500);
+  for (int round = 0; round < 20; round++) {
+    if (kill(process, SIGSTOP) < 0) return -1;
+    for (int attempt = 0; attempt < 200; attempt++) {
+      siginfo_t information;
+      information.si_pid = 0;
+      if (waitid(P_PID, (id_t)process, &information, WEXITED | WSTOPPED | WNOHANG | WNOWAIT) < 0) return -1;
+      if (information.si_pid == process) return information.si_code == CLD_STOPPED ? 0 : -1;
+      usleep(500);
+    }
+    kill(process, SIGCONT);
+    usleep(10000);
   }
   errno = ETIMEDOUT;
   return -1;

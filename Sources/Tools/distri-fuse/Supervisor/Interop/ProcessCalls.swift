@@ -55,7 +55,7 @@ package enum ProcessCalls {
     return End(status: status)
   }
 
-  /// Stops a child, and returns true when it has stopped; false when it has not for two seconds, or has ended.
+  /// Stops a child, and returns true when it has stopped; false when it goes on after two seconds of trying, or has ended.
   static func stop(_ process: pid_t) -> Bool { csupervisor_stop(process) == 0 }
 
   /// Milliseconds of a clock that only goes forward.
