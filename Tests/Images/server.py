@@ -56,6 +56,18 @@ class ServerTest(ImageTest):
             raise Failure("the service still runs in the version before the update")
         self.check(machine, "distri-fetch rollback && greet", "version 1")
 
+    def update_kernel(self, machine, entry):
+        self.check(machine, "distri-fetch update", "linux-image")
+        wait_until(lambda: entry in machine.run("cat /boot/loader/loader.conf"), f"a boot entry {entry}", COMPILE, 2)
+        self.check(machine, "ls /boot/EFI/Linux", "distri.efi")
+
+    def check_kernel(self, machine, entry):
+        """The machine was started with the new kernel; the one before is still there."""
+        variable = "/sys/firmware/efi/efivars/LoaderEntrySelected-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"
+        # Two bytes a letter.
+        self.check(machine, f"tr -cd '[:print:]' < {variable}", f"distri-{entry}.efi")
+        self.check(machine, "ls /boot/EFI/Linux", "distri.efi")
+
     def compile(self, machine):
         machine.run("mkdir -p /root/hello; cat > /root/hello/hello.go", input='package main\n\nfunc main() { println("hello from go") }\n')
         self.check(machine, "cd /root/hello && HOME=/root go run hello.go 2>&1", "hello from go", COMPILE)
@@ -136,11 +148,14 @@ class ServerTest(ImageTest):
                 self.check(machine, "docker info 2>/dev/null | grep -E 'Storage Driver|Cgroup Version'", "overlay2")
                 self.compile(machine)
                 self.run_programs_from_elsewhere(machine)
+                entry = repository.publish_kernel(self.store)
+                self.update_kernel(machine, entry)
                 keys = machine.run("cat /etc/ssh/ssh_host_*.pub /etc/machine-id")
                 machine.leave("systemctl reboot")
             repository.publish_ballast(BALLAST)
             for cut in range(1, 4):
                 with self.boot(disk) as machine:
+                    self.check_kernel(machine, entry)
                     self.check_after_the_cut(machine)
                     self.pull_the_plug_in_an_installation(machine)
                 self.say(f"the plug was pulled in an installation, time {cut}")
