@@ -91,9 +91,9 @@ struct Ext4Image {
     let script = try makeScript(for: large, at: data)
     let disk = try FileDescriptor.open(path, .readWrite, options: .closeOnExec)
     defer { try? disk.close() }
-    for ((_, node), data) in zip(large, data) where data.fitsInode {
-      guard case .regular(.file(let source, let byteCount)) = node.kind else { continue }
-      try data.copy(source, byteCount: byteCount, to: disk, offset: range.lowerBound, blockSize: Self.blockSize)
+    try concurrently(large.count) { index in
+      guard case .regular(.file(let source, let byteCount)) = large[index].node.kind, data[index].fitsInode else { return }
+      try data[index].copy(source, byteCount: byteCount, to: disk, offset: range.lowerBound, blockSize: Self.blockSize)
     }
     _ = try debugfs(script)
   }
