@@ -62,11 +62,13 @@ struct Ext4Data: Equatable {
     return next == blocks
   }
 
-  /// The words of the inode's block map that say that the extents have been written: a header of three words, then three a extent, the second of which is the
+  /// The words of the inode's block map that say that the extents have been written: a header of three words, then three an extent, the second of which is the
   /// length in its low half, larger than 32768 for what has not been written, and the upper part of the physical block in the other (Documentation of Linux, «ext4 Data Structures
   /// and Algorithms», extent tree).
-  var writtenWords: [(index: Int, value: UInt64)] {
-    extents.enumerated().map { (4 + 3 * $0, $1.count | ($1.physical >> 32) << 16) }
+  var writtenWords: [(place: String, value: UInt64)] {
+    // debugfs calls the last three after what they were in ext2.
+    let places = ["4", "7", "10", "DIND"]
+    return zip(places, extents).map { ($0, $1.count | ($1.physical >> 32) << 16) }
   }
 
   /// Copies a file of the host into the blocks.

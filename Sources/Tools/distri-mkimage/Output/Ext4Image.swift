@@ -142,7 +142,7 @@ struct Ext4Image {
       guard data.covers(blocks: Self.blockCount(of: node)) else { throw Self.unexpected("not all blocks of /\(path) are listed") }
       let name = try Self.quoted([UInt8(ascii: "/")] + path.bytes)
       if data.fitsInode {
-        for (index, value) in data.writtenWords { script += Self.line("set_inode_field", name, "block[\(index)] \(value)") }
+        for (place, value) in data.writtenWords { script += Self.line("set_inode_field", name, "block[\(place)] \(value)") }
       } else if case .regular(.file(let source, _)) = node.kind {
         script += Self.line("rm", name)
         script += Self.line("write", try Self.quoted(Array(source.string.utf8)) + [0x20] + name)
