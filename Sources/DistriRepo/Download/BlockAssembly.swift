@@ -88,7 +88,7 @@ struct BlockAssembly: Sendable {
   private static func copy(_ parts: [BlockPlan.Copy], from base: FileDescriptor, to file: FileDescriptor, _ path: FilePath) throws {
     do {
       for part in parts {
-        try Files.copy(from: base, at: part.source, to: file, at: part.target.lowerBound, byteCount: part.target.byteCount)
+        try base.copy(at: part.source, to: file, at: part.target.lowerBound, byteCount: part.target.byteCount)
       }
     } catch {
       throw RepositoryError.system(operation: "copy to", path: path, error as? Errno ?? .ioError)

@@ -1,7 +1,6 @@
 // SPDX-FileCopyrightText: The distri authors
 // SPDX-License-Identifier: Apache-2.0
 
-import CLinux
 import DistriStore
 import Glibc
 import SystemPackage
@@ -70,7 +69,7 @@ extension Files {
         path, .writeOnly, options: [.create, .exclusiveCreate, .closeOnExec, .noFollow],
         permissions: [.ownerReadWrite, .groupRead, .otherRead])
       defer { try? to.close() }
-      try copyContents(of: from, to: to)
+      try from.copy(at: 0, to: to, at: 0, byteCount: .max)
       var times = (timespec(), timespec())
       times.0.tv_sec = modified.seconds
       times.0.tv_nsec = modified.nanoseconds
@@ -81,37 +80,6 @@ extension Files {
       guard result == 0, fsync(to.rawValue) == 0 else { throw Errno(rawValue: errno) }
     } catch {
       throw .system(operation: "copy to", path: path, error as? Errno ?? .ioError)
-    }
-  }
-
-  private static func copyContents(of source: FileDescriptor, to target: FileDescriptor) throws {
-    try copy(from: source, at: 0, to: target, at: 0, byteCount: .max)
-  }
-
-  /// Copies bytes of one file into another, blocks by reference where the file system can; fewer only where the source ends.
-  ///
-  /// - Throws: `Errno`.
-  static func copy(
-    from source: FileDescriptor, at sourceOffset: UInt64, to target: FileDescriptor, at targetOffset: UInt64, byteCount: UInt64
-  ) throws {
-    var done: UInt64 = 0
-    var isByKernel = true
-    var buffer: [UInt8] = []
-    while done < byteCount {
-      let (from, to) = (sourceOffset + done, targetOffset + done)
-      if isByKernel {
-        let wanted = Int(min(64 << 20, byteCount - done))
-        let count = clinux_copy_file_range(source.rawValue, Int64(clamping: from), target.rawValue, Int64(clamping: to), wanted)
-        if count > 0 { done += UInt64(count) }
-        if count == 0 && done > 0 { return }
-        // Not between these file systems; nothing at all where the source reports no size.
-        if count <= 0 { isByKernel = false }
-      } else {
-        try buffer.refill(from: source, at: from, upTo: Int(min(1 << 20, byteCount - done)))
-        if buffer.isEmpty { return }
-        try target.writeAll(toAbsoluteOffset: Int64(clamping: to), buffer)
-        done += UInt64(buffer.count)
-      }
     }
   }
 

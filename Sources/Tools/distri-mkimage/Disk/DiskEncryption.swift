@@ -1,6 +1,7 @@
 // SPDX-FileCopyrightText: The distri authors
 // SPDX-License-Identifier: Apache-2.0
 
+import DistriStore
 import FoundationEssentials
 import Glibc
 import SystemPackage
@@ -60,7 +61,8 @@ struct DiskEncryption {
     try file.resize(to: Int64(range.count))
     let output = try FileDescriptor.open(disk, .readWrite, options: .closeOnExec)
     defer { try? output.close() }
-    guard try copyRange(of: file, at: 0, to: output, at: range.lowerBound, byteCount: UInt64(range.count)) else {
+    let count = UInt64(range.count)
+    guard try file.copy(at: 0, to: output, at: range.lowerBound, byteCount: count) == count else {
       throw MkimageError.unusableFile(partition.string, reason: "it has become shorter")
     }
     unlink(partition.string)

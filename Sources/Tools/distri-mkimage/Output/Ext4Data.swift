@@ -1,6 +1,7 @@
 // SPDX-FileCopyrightText: The distri authors
 // SPDX-License-Identifier: Apache-2.0
 
+import DistriStore
 import SystemPackage
 
 /// Where the data of a file lies in an ext4 file system.
@@ -84,7 +85,7 @@ struct Ext4Data: Equatable {
       let start = extent.logical * blockSize
       let count = min(extent.count * blockSize, byteCount - min(start, byteCount))
       let target = offset + extent.physical * blockSize
-      guard try copyRange(of: input, at: start, to: disk, at: target, byteCount: count) else {
+      guard try input.copy(at: start, to: disk, at: target, byteCount: count) == count else {
         throw MkimageError.unusableFile(path.string, reason: "it shrank while it was being copied")
       }
       // So that the end of it all does not wait for the disk alone.
