@@ -38,6 +38,14 @@ struct RuntimeUnions: Sendable {
 
   init(declarations: [Declaration]) { self.declarations = declarations }
 
+  /// What a package's metadata say; nothing where they cannot be read.
+  static func declarations(of package: MountedPackage, in store: LocalStore) -> [Declaration] {
+    guard store.section == .packages, let id = try? package.id, let metadata = try? store.metadata(of: id) else { return [] }
+    return metadata.runtimeUnions.map {
+      Declaration(package: package.number, directory: $0.directory.bytes, base: Array($0.package.description.utf8))
+    }
+  }
+
   /// Reads the directories of all packages that take part.
   ///
   /// - Parameter open: opens a package; what cannot be opened takes no part.

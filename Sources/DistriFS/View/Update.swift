@@ -235,15 +235,6 @@ struct Update {
   }
 
   private func declarations(of packages: [MountedPackage]) -> [RuntimeUnions.Declaration] {
-    guard store.section == .packages else { return [] }
-    return packages.flatMap { package in
-      guard let id = try? package.id, package.identity != nil, let metadata = try? store.metadata(of: id) else {
-        return [RuntimeUnions.Declaration]()
-      }
-      return metadata.runtimeUnions.map {
-        RuntimeUnions.Declaration(
-          package: package.number, directory: $0.directory.bytes, base: Array($0.package.description.utf8))
-      }
-    }
+    packages.filter { $0.identity != nil }.flatMap { RuntimeUnions.declarations(of: $0, in: store) }
   }
 }

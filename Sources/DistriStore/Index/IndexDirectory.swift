@@ -6,12 +6,14 @@ import SystemPackage
 /// `<store>/.index`: what is derived from a store, so that nobody has to parse it again. Whatever goes wrong with it is no error: then the
 /// index is made in memory.
 package struct IndexDirectory: Sendable {
+  /// Its name in the store.
+  package static let name = ".index"
   private let path: FilePath
 
   package init(_ store: LocalStore) { self.init(in: store.path) }
 
   /// The one in a directory that is no store.
-  package init(in directory: FilePath) { path = directory.appending(".index") }
+  package init(in directory: FilePath) { path = directory.appending(Self.name) }
 
   /// The file name of a package's index.
   package static func fileName(of package: String) -> String { "\(package).index" }
@@ -34,7 +36,7 @@ package struct IndexDirectory: Sendable {
   package func write(_ name: String, _ bytes: [UInt8]) -> Bool {
     do {
       let store = try DirectoryHandle(opening: path.removingLastComponent())
-      let own = try EntryName(".index")
+      let own = try EntryName(Self.name)
       if try store.status(of: own) == nil { try? store.makeDirectory(own, permissions: 0o755) }
       let directory = try store.openDirectory(beneath: TreePath(components: [own]))
       let file = try directory.createUnnamed(permissions: 0o644)
@@ -64,7 +66,7 @@ package struct IndexDirectory: Sendable {
     do {
       let name = try EntryName(fileName(of: package.description))
       guard try area.status(of: name) != nil else { return }
-      let own = try EntryName(".index")
+      let own = try EntryName(Self.name)
       if try store.status(of: own) == nil { try store.makeDirectory(own, permissions: 0o755) }
       try area.rename(name, to: try store.openDirectory(beneath: TreePath(components: [own])), as: name)
     } catch {

@@ -39,9 +39,8 @@ package final class IndexFile: Sendable {
       bytes.u32(12) == UInt32(format.sectionCount)
     else { return nil }
     var header = bytes.array(0, tableEnd)
-    let checksumOffset = Self.headerByteCount - 8
-    header.replaceSubrange(checksumOffset..<(checksumOffset + 8), with: repeatElement(0, count: 8))
-    guard unsafe header.withUnsafeBytes({ unsafe mix($0) }) == bytes.u64(checksumOffset) else { return nil }
+    Self.seal(&header, headerByteCount: tableEnd)
+    guard IndexBytes(header).u64(Self.headerByteCount - 8) == bytes.u64(Self.headerByteCount - 8) else { return nil }
     var sections: [(bytes: IndexBytes, checksum: UInt64)] = []
     for index in 0..<format.sectionCount {
       let record = Self.headerByteCount + 24 * index
@@ -62,6 +61,25 @@ package final class IndexFile: Sendable {
     index < sections.count && sections[index].bytes.checksum == sections[index].checksum
   }
 
+  /// The bytes of the same index, bound to something else.
+  package func bytes(boundTo binding: [UInt64]) -> [UInt8] {
+    var result = mapping.indexBytes.array
+    for index in 0..<Self.bindingCount { Self.set(index < binding.count ? binding[index] : 0, at: 16 + 8 * index, in: &result) }
+    Self.seal(&result, headerByteCount: Self.headerByteCount + 24 * sections.count)
+    return result
+  }
+
+  private static func set(_ number: UInt64, at offset: Int, in bytes: inout [UInt8]) {
+    unsafe withUnsafeBytes(of: number.littleEndian) { unsafe bytes.replaceSubrange(offset..<(offset + 8), with: $0) }
+  }
+
+  /// Puts the checksum of the header, and of the table that follows it, into its place.
+  private static func seal(_ bytes: inout [UInt8], headerByteCount count: Int) {
+    set(0, at: Self.headerByteCount - 8, in: &bytes)
+    let checksum = unsafe bytes.withUnsafeBytes { unsafe mix(UnsafeRawBufferPointer(rebasing: $0[..<count])) }
+    set(checksum, at: Self.headerByteCount - 8, in: &bytes)
+  }
+
   /// The bytes of a file. Sections start at multiples of eight.
   package static func bytes(_ format: Format, binding: [UInt64], sections: [[UInt8]]) -> [UInt8] {
     var result: [UInt8] = []
@@ -79,10 +97,7 @@ package final class IndexFile: Sendable {
       result.append(number: unsafe section.withUnsafeBytes { unsafe mix($0) })
       offset += (section.count + 7) & ~7
     }
-    let checksum = unsafe result.withUnsafeBytes { unsafe mix($0) }
-    unsafe withUnsafeBytes(of: checksum.littleEndian) {
-      unsafe result.replaceSubrange((headerByteCount - 8)..<headerByteCount, with: $0)
-    }
+    seal(&result, headerByteCount: result.count)
     for section in sections {
       result += section
       result += repeatElement(0, count: (8 - section.count & 7) & 7)

@@ -86,6 +86,9 @@ package final class PackageIndex: Sendable {
     nodeCount = UInt32(truncatingIfNeeded: nodes.count / Self.nodeByteCount)
   }
 
+  /// The bytes of the same index, for a copy of the image.
+  package func bytes(boundTo copy: ImageIdentity) -> [UInt8] { file.bytes(boundTo: copy.binding) }
+
   /// Whether its file has become shorter while it was mapped.
   package var hasFaulted: Bool { file.mapping.hasFaulted }
 

@@ -36,12 +36,18 @@ struct DeviceFinder {
     // Opened before the first look: a device that comes in between is not missed.
     let events = try Uevents()
     while true {
-      drivers.loadMissing()
-      let devices = Self.devices()
-      if let device = devices.first(where: matches) { return device.path }
+      var names: [String] = []
+      repeat {
+        let present = System.names(in: Self.directory)
+        if let device = present.filter({ !names.contains($0) }).map(Self.device(named:)).first(where: matches) {
+          return device.path
+        }
+        names = present
+      } while drivers.loadNext()
       guard events.wait(until: deadline) else {
         throw BootFailure(
-          "\(subject) has not appeared", hints: Self.hints(for: devices) + ["drivers that were loaded: \(drivers.summary)"])
+          "\(subject) has not appeared",
+          hints: Self.hints(for: names.map(Self.device(named:))) + ["drivers that were loaded: \(drivers.summary)"])
       }
     }
   }
@@ -59,11 +65,11 @@ struct DeviceFinder {
     }
   }
 
-  private static func devices() -> [Device] {
-    System.names(in: "/sys/class/block").map { name in
-      // The kernel writes the slash of a device's name as an exclamation mark.
-      Device(readingFrom: "/dev/" + String(name.map { $0 == "!" ? "/" : $0 }))
-    }
+  private static let directory = "/sys/class/block"
+
+  private static func device(named name: String) -> Device {
+    // The kernel writes the slash of a device's name as an exclamation mark.
+    Device(readingFrom: "/dev/" + String(name.map { $0 == "!" ? "/" : $0 }))
   }
 
   static func hints(for devices: [Device]) -> [String] {

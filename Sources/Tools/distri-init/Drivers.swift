@@ -7,7 +7,10 @@ struct Drivers {
 
   private let index: ModuleIndex
   private var loaded: Set<String> = []
-  private var answered: Set<String> = []
+  /// Devices that have been asked what they are, as `BUS/NAME`.
+  private var asked: Set<String> = []
+  /// What is still to be loaded, the next one last.
+  private var wanted: [String] = []
 
   /// Loads what every machine needs.
   init(_ index: ModuleIndex) {
@@ -15,17 +18,18 @@ struct Drivers {
     for name in index.always { load(name) }
   }
 
-  /// Loads what hardware asks for that was not there the last time. A bus shows what is on it when its own driver is there: this goes on until nothing
-  /// new is seen.
-  mutating func loadMissing() {
-    while true {
-      let new = Self.modaliases().subtracting(answered)
-      if new.isEmpty { return }
-      answered.formUnion(new)
-      for modalias in new.sorted() {
-        for name in index.modules(for: modalias) { load(name) }
-      }
+  /// Loads one driver that hardware asks for. A bus shows what is on it when its own driver is there: what has appeared last comes first, so that a disk is
+  /// found before drivers of everything else are loaded.
+  ///
+  /// - Returns: false when nothing is left to load.
+  mutating func loadNext() -> Bool {
+    for modalias in newModaliases().sorted(by: >) { wanted += index.modules(for: modalias).reversed() }
+    while let name = wanted.popLast() {
+      if loaded.contains(name) { continue }
+      load(name)
+      return true
     }
+    return false
   }
 
   /// Names of what is loaded, for people.
@@ -47,11 +51,11 @@ struct Drivers {
     }
   }
 
-  /// What the devices of all buses say they are.
-  private static func modaliases() -> Set<String> {
+  /// What the devices say they are that have appeared since the last time.
+  private mutating func newModaliases() -> Set<String> {
     var found: Set<String> = []
     for bus in System.names(in: "/sys/bus") {
-      for device in System.names(in: "/sys/bus/\(bus)/devices") {
+      for device in System.names(in: "/sys/bus/\(bus)/devices") where asked.insert("\(bus)/\(device)").inserted {
         guard let text = try? System.text(of: "/sys/bus/\(bus)/devices/\(device)/modalias") else { continue }
         found.insert(String(text.prefix { $0 != "\n" }))
       }

@@ -52,6 +52,14 @@ import Testing
     let (one, other) = (folder.path.appending("one"), folder.path.appending("other"))
     try makeImage(of: files, at: one, work: work)
     try makeImage(of: files, at: other, work: work)
+    // The packages' indexes in an image rely on it.
+    var contents = Contents()
+    for (name, file) in files { try contents.addFile(TreePath(parsing: name), file.asSource()) }
+    for (path, inode) in Ext4Image.inodes(of: contents) {
+      let quoted = "\(path)".replacing("\"", with: "\"\"")
+      let said = try await ToolProcess.run("/sbin/debugfs", ["-R", "stat \"/\(quoted)\"", one.string]).output
+      #expect(said.hasPrefix("Inode: \(inode) "), "\(path): \(said.prefix(20))")
+    }
     #expect(FileManager.default.contentsEqual(atPath: one.string, andPath: other.string))
     try await expectSame(files, in: one, folder)
   }

@@ -16,6 +16,12 @@ package struct StoreScan: Sendable {
       self.count = count
       self.sum = sum
     }
+
+    /// That of a store without generations, in whose directory these files lie, whatever else does.
+    package init(ofFiles inodes: [String: UInt64]) {
+      self.init()
+      for (name, inode) in inodes { add(name, inode) }
+    }
   }
 
   /// What there is of a package.
@@ -100,11 +106,7 @@ package struct StoreScan: Sendable {
       let inode = UInt64(unsafe entry.pointee.d_ino)
       unsafe withUnsafeBytes(of: &entry.pointee.d_name) { field in
         let name = unsafe UnsafeRawBufferPointer(rebasing: field[..<(field.firstIndex(of: 0) ?? field.count)])
-        if unsafe name.first == UInt8(ascii: ".") { return }
-        for suffix in [imageSuffix, metadataSuffix]
-        where unsafe name.count > suffix.count && name.suffix(suffix.count).elementsEqual(suffix) {
-          unsafe body(name, suffix, inode)
-        }
+        if let suffix = unsafe packageSuffix(of: name) { unsafe body(name, suffix, inode) }
       }
     }
   }
@@ -113,7 +115,21 @@ package struct StoreScan: Sendable {
 private let imageSuffix = Array(".squashfs".utf8)
 private let metadataSuffix = Array(".meta.textproto".utf8)
 
+/// The ending of the name of a package's file; nil for other files.
+private func packageSuffix(of name: UnsafeRawBufferPointer) -> [UInt8]? {
+  if unsafe name.first == UInt8(ascii: ".") { return nil }
+  return [imageSuffix, metadataSuffix].first { suffix in
+    unsafe name.count > suffix.count && name.suffix(suffix.count).elementsEqual(suffix)
+  }
+}
+
 extension StoreScan.Fingerprint {
+  fileprivate mutating func add(_ name: String, _ inode: UInt64) {
+    unsafe Array(name.utf8).withUnsafeBytes { name in
+      if unsafe packageSuffix(of: name) != nil { add(unsafe mix(name), inode) }
+    }
+  }
+
   fileprivate mutating func add(_ selection: CurrentSelection.State) {
     switch selection {
     case .everything: break

@@ -69,7 +69,9 @@ struct Build: ParsableCommand {
     }
     let root = try planned.plan(from: store)
     let uuid = root.identifier(salt: "\(description.label) \(time) \(description.byteCount ?? 0)")
-    let disk = Ext4Image(contents: root, uuid: uuid, label: description.label, time: time)
+    var stored = root
+    try stored.addIndexes(of: chosen, from: store, time: time, inodes: Ext4Image.inodes)
+    let disk = Ext4Image(contents: stored, uuid: uuid, label: description.label, time: time)
     switch description.layout {
     case .direct:
       try OutputDirectory(path: FilePath(output)).replace { output, work in
@@ -78,13 +80,13 @@ struct Build: ParsableCommand {
     case .gpt where description.formats.count > 1:
       try OutputDirectory(path: FilePath(output)).replace { output, work in
         let names = description.formats.map { ($0, output.appending("disk.\($0.ending)")) }
-        try writeDisk(disk, description, from: store, to: names, work: work) { progress.advance(detail: $0) }
+        try writeDisk(disk, of: root, description, from: store, to: names, work: work) { progress.advance(detail: $0) }
       }
     case .gpt:
       try OutputFile(path: FilePath(output)).replace { output, work in
         let format = description.formats.first ?? .raw
         if format == .tar { return try TarArchive.write(to: output) { try $0.append(root, time: time) } }
-        try writeDisk(disk, description, from: store, to: [(format, output)], work: work) { progress.advance(detail: $0) }
+        try writeDisk(disk, of: root, description, from: store, to: [(format, output)], work: work) { progress.advance(detail: $0) }
       }
     }
   }
@@ -110,9 +112,8 @@ struct Build: ParsableCommand {
 
   /// A disk that boots by itself.
   private func writeDisk(
-    _ root: Ext4Image, _ description: ImageDescription, from store: LocalStore, to outputs: [(ImageFormat, FilePath)],
-    work: FilePath,
-    report: (String) -> Void
+    _ root: Ext4Image, of tree: Contents, _ description: ImageDescription, from store: LocalStore,
+    to outputs: [(ImageFormat, FilePath)], work: FilePath, report: (String) -> Void
   ) throws {
     let encryption = try encryption(of: description, root)
     report("kernel")
@@ -136,7 +137,7 @@ struct Build: ParsableCommand {
     try disk.write(to: sectors, work: work)
     // The sectors themselves last, since they are moved.
     for (format, path) in outputs.sorted(by: { $0.0 != .raw && $1.0 == .raw }) {
-      try format.convert(sectors, to: path, contents: root.contents, identity: root.uuid, time: root.time, work: work)
+      try format.convert(sectors, to: path, contents: tree, identity: root.uuid, time: root.time, work: work)
     }
   }
 

@@ -27,6 +27,14 @@ struct Ext4Image {
     "sparse_super", "large_file", "huge_file", "dir_nlink", "extra_isize",
   ]
 
+  /// Where debugfs begins to number what it makes; mke2fs has made the directory `lost+found`, number 11.
+  private static let firstInode: UInt64 = 12
+
+  /// The inode numbers that the contents will have: debugfs takes the lowest that is free, and makes one after the other.
+  static func inodes(of contents: Contents) -> [TreePath: UInt64] {
+    Dictionary(uniqueKeysWithValues: contents.entries.enumerated().map { ($1.path, firstInode + UInt64($0)) })
+  }
+
   /// The least that the contents need, in bytes: data, directories, inode tables (an inode of 256 bytes per 16 KiB), journal.
   var neededByteCount: UInt64 {
     var blocks: UInt64 = 0

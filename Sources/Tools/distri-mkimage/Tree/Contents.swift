@@ -80,6 +80,9 @@ struct Contents: Equatable {
     try addFile(path, .bytes(Array(text.utf8)), permissions: permissions, groupID: groupID)
   }
 
+  /// Gives a file that is there other bytes.
+  mutating func replace(_ path: TreePath, by bytes: [UInt8]) { nodes[path]?.kind = .regular(.bytes(bytes)) }
+
   /// A UUID (version 8, RFC 9562) that depends on nothing but what is planned: other contents have another one, the same
   /// contents the same. Of files of the host, which are packages, only the name and the size count.
   func identifier(salt: String) -> [UInt8] {
