@@ -50,7 +50,7 @@ struct Build: ParsableCommand {
   func run() throws {
     let store = try LocalStore(path: storeOptions.storePath)
     let time = Self.sourceDate()
-    let progress = ProgressDisplay("image", total: 3)
+    let progress = ProgressDisplay("image", total: 2)
     defer { progress.finish() }
     let file = descriptionFile.map { FilePath($0) }
     let description = try changes.applied(to: try file.map { try ImageDescription(path: $0) } ?? ImageDescription())
@@ -67,42 +67,68 @@ struct Build: ParsableCommand {
     if let container = try Self.containerFormat(of: description) {
       return try writeContainer(container, planned, from: store, progress)
     }
-    let root = try planned.plan(from: store)
-    let uuid = root.identifier(salt: "\(description.label) \(time) \(description.byteCount ?? 0)")
-    var stored = root
-    try stored.addIndexes(of: chosen, from: store, time: time, inodes: Ext4Image.inodes)
-    let disk = Ext4Image(contents: stored, uuid: uuid, label: description.label, time: time)
     switch description.layout {
     case .direct:
       try OutputDirectory(path: FilePath(output)).replace { output, work in
-        try writeDirect(disk, description, from: store, to: output, work: work) { progress.advance(detail: $0) }
+        try writeDirect(planned, from: store, to: output, work: work) { progress.advance(detail: $0) }
       }
     case .gpt where description.formats.count > 1:
       try OutputDirectory(path: FilePath(output)).replace { output, work in
         let names = description.formats.map { ($0, output.appending("disk.\($0.ending)")) }
-        try writeDisk(disk, of: root, description, from: store, to: names, work: work) { progress.advance(detail: $0) }
+        try writeDisk(planned, from: store, to: names, work: work) { progress.advance(detail: $0) }
       }
     case .gpt:
       try OutputFile(path: FilePath(output)).replace { output, work in
         let format = description.formats.first ?? .raw
-        if format == .tar { return try TarArchive.write(to: output) { try $0.append(root, time: time) } }
-        try writeDisk(disk, of: root, description, from: store, to: [(format, output)], work: work) { progress.advance(detail: $0) }
+        if format == .tar {
+          let root = try planned.plan(from: store)
+          return try TarArchive.write(to: output) { try $0.append(root, time: time) }
+        }
+        try writeDisk(planned, from: store, to: [(format, output)], work: work) { progress.advance(detail: $0) }
       }
     }
   }
 
+  /// What an image is made of.
+  private struct Parts {
+    var root: Ext4Image
+    /// Of the root, what is the same in every kind of file system.
+    var tree: Contents
+    var kernel: KernelPackage
+    var initramfs: [UInt8]
+  }
+
+  /// Plans the root and makes the initramfs, at once: neither needs the other.
+  private func makeParts(of planned: RootContents, from store: LocalStore, work: FilePath) throws -> Parts {
+    let description = planned.description
+    let (time, programs) = (Self.sourceDate(), programs)
+    let (root, boot) = try concurrently {
+      let tree = try planned.plan(from: store)
+      var contents = tree
+      try contents.addIndexes(of: planned.packages, from: store, time: time, inodes: Ext4Image.inodes)
+      let uuid = tree.identifier(salt: "\(description.label) \(time) \(description.byteCount ?? 0)")
+      return (tree, Ext4Image(contents: contents, uuid: uuid, label: description.label, time: time))
+    } _: {
+      let kernel = try KernelPackage.find(description.kernel, in: store)
+      return (
+        kernel,
+        try programs.archive(
+          for: kernel, modules: description.modules, opensEncryptedDisks: description.isEncrypted, time: time, work: work)
+      )
+    }
+    return Parts(root: root.1, tree: root.0, kernel: boot.0, initramfs: boot.1)
+  }
+
   /// A file system, and kernel, initramfs and parameters beside it.
   private func writeDirect(
-    _ root: Ext4Image, _ description: ImageDescription, from store: LocalStore, to output: FilePath, work: FilePath,
-    report: (String) -> Void
+    _ planned: RootContents, from store: LocalStore, to output: FilePath, work: FilePath, report: (String) -> Void
   ) throws {
-    report("kernel")
-    let kernel = try KernelPackage.find(description.kernel, in: store)
-    try Data(try kernel.kernelImage()).write(to: URL(filePath: output.appending(OutputDirectory.kernel).string))
-    report("initramfs")
-    let initramfs = try programs.archive(
-      for: kernel, modules: description.modules, opensEncryptedDisks: false, time: root.time, work: work)
-    try Data(initramfs).write(to: URL(filePath: output.appending(OutputDirectory.initramfs).string))
+    let description = planned.description
+    report("contents and initramfs")
+    let parts = try makeParts(of: planned, from: store, work: work)
+    let root = parts.root
+    try Scratch.write(parts.kernel.kernelImage(), to: output.appending(OutputDirectory.kernel))
+    try Scratch.write(parts.initramfs, to: output.appending(OutputDirectory.initramfs))
     report("disk")
     try root.write(
       to: output.appending(OutputDirectory.disk), byteCount: description.byteCount ?? root.defaultByteCount, work: work)
@@ -112,22 +138,21 @@ struct Build: ParsableCommand {
 
   /// A disk that boots by itself.
   private func writeDisk(
-    _ root: Ext4Image, of tree: Contents, _ description: ImageDescription, from store: LocalStore,
-    to outputs: [(ImageFormat, FilePath)], work: FilePath, report: (String) -> Void
+    _ planned: RootContents, from store: LocalStore, to outputs: [(ImageFormat, FilePath)], work: FilePath,
+    report: (String) -> Void
   ) throws {
+    let description = planned.description
+    report("contents and initramfs")
+    let parts = try makeParts(of: planned, from: store, work: work)
+    let root = parts.root
     let encryption = try encryption(of: description, root)
-    report("kernel")
-    let kernel = try KernelPackage.find(description.kernel, in: store)
-    report("initramfs")
-    let initramfs = try programs.archive(
-      for: kernel, modules: description.modules, opensEncryptedDisks: encryption != nil, time: root.time, work: work)
     var release: [UInt8] = []
     if case .regular(.bytes(let text)) = root.contents[try TreePath(parsing: "etc/os-release")]?.kind { release = text }
     let unified = UnifiedKernelImage(
       release: release,
       commandLine: description.commandLine(
         root: root.uuid, encryption: encryption, consoles: ["tty0"] + (description.hasSerialConsole ? ["ttyS0"] : [])),
-      initramfs: initramfs, kernel: try kernel.kernelImage())
+      initramfs: parts.initramfs, kernel: try parts.kernel.kernelImage())
     let boot = try BootPartition(unified, for: description.firmware, identity: root.uuid, time: root.time)
     let disk = try PartitionedDisk(
       root: root, boot: boot, firmware: description.firmware, encryption: encryption, byteCount: description.byteCount,
@@ -137,7 +162,7 @@ struct Build: ParsableCommand {
     try disk.write(to: sectors, work: work)
     // The sectors themselves last, since they are moved.
     for (format, path) in outputs.sorted(by: { $0.0 != .raw && $1.0 == .raw }) {
-      try format.convert(sectors, to: path, contents: tree, identity: root.uuid, time: root.time, work: work)
+      try format.convert(sectors, to: path, contents: parts.tree, identity: root.uuid, time: root.time, work: work)
     }
   }
 

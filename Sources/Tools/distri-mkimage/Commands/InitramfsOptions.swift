@@ -6,7 +6,7 @@ import Glibc
 import SystemPackage
 
 /// Flags that say where the program of an initramfs comes from.
-struct InitramfsOptions: ParsableArguments {
+struct InitramfsOptions: ParsableArguments, Sendable {
   @Option(
     name: .customLong("init"),
     help: ArgumentHelp("The distri-init to use. Default: the one beside this program.", valueName: "file"))

@@ -18,3 +18,23 @@ func concurrently(_ count: Int, _ body: @Sendable (Int) throws -> Void) throws {
   }
   if let first = failures.withLock({ $0.min { $0.key < $1.key } }) { throw first.value }
 }
+
+/// Runs both bodies at once and returns when both have ended.
+///
+/// - Throws: as ``concurrently(_:_:)``.
+func concurrently<First: Sendable, Second: Sendable>(
+  _ first: @Sendable () throws -> First, _ second: @Sendable () throws -> Second
+) throws -> (First, Second) {
+  let results = Mutex<(First?, Second?)>((nil, nil))
+  try concurrently(2) { index in
+    if index == 0 {
+      let made = try first()
+      results.withLock { $0.0 = made }
+    } else {
+      let made = try second()
+      results.withLock { $0.1 = made }
+    }
+  }
+  guard case (let first?, let second?) = results.withLock(\.self) else { throw CancellationError() }
+  return (first, second)
+}
