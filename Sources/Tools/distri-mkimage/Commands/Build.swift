@@ -142,8 +142,7 @@ struct Build: ParsableCommand {
 
   private func encryption(of description: ImageDescription, _ root: Ext4Image) throws -> DiskEncryption? {
     guard description.isEncrypted else { return nil }
-    let (secret, source) = try passphrase.read()
-    return try DiskEncryption(passphrase: secret, source: source, uuid: derivedUUID(root.uuid, "encryption"))
+    return DiskEncryption(passphrase: try passphrase.read(), uuid: derivedUUID(root.uuid, "encryption"))
   }
 
   /// The packages and their run-time closure, which the metadata lists whole.
