@@ -11,6 +11,7 @@ enum Boot {
     var parameters: KernelParameters?
     do {
       try mountKernelFileSystems()
+      Keymap.loadOurs()
       let read = try KernelParameters(parsing: System.text(of: "/proc/cmdline"))
       parameters = read
       try enterRoot(read)

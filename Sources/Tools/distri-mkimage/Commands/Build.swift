@@ -62,44 +62,48 @@ struct Build: ParsableCommand {
     let chosen = try closure(of: try description.packageNames(in: directory), in: store)
     let tools = try description.hasTools ? ["distri-fetch", "distri-fuse"].map { try InitramfsOptions.sibling($0) } : []
     let kernelTools = try description.hasTools && isWholeDisk ? KernelUpdates.tools.map { try InitramfsOptions.sibling($0) } : []
-    let planned = RootContents(
+    var planned = RootContents(
       packages: chosen, description: description, directory: directory, tools: tools, kernelTools: kernelTools)
     if let container = try Self.containerFormat(of: description) {
       return try writeContainer(container, planned, from: store, progress)
     }
+    let images = try chosen.map { try store.image(of: $0) }
+    planned.keymap = try description.keymap.map { name in
+      try Scratch.withDirectory { try Keymap.compile(name, from: images, work: $0) }
+    }
+    let wishes = InitramfsWishes(modules: description.modules, keymap: planned.keymap) { images }
     let root = try planned.plan(from: store)
     let uuid = root.identifier(salt: "\(description.label) \(time) \(description.byteCount ?? 0)")
     let disk = Ext4Image(contents: root, uuid: uuid, label: description.label, time: time)
     switch description.layout {
     case .direct:
       try OutputDirectory(path: FilePath(output)).replace { output, work in
-        try writeDirect(disk, description, from: store, to: output, work: work) { progress.advance(detail: $0) }
+        try writeDirect(disk, description, wishes, from: store, to: output, work: work) { progress.advance(detail: $0) }
       }
     case .gpt where description.formats.count > 1:
       try OutputDirectory(path: FilePath(output)).replace { output, work in
         let names = description.formats.map { ($0, output.appending("disk.\($0.ending)")) }
-        try writeDisk(disk, description, from: store, to: names, work: work) { progress.advance(detail: $0) }
+        try writeDisk(disk, description, wishes, from: store, to: names, work: work) { progress.advance(detail: $0) }
       }
     case .gpt:
       try OutputFile(path: FilePath(output)).replace { output, work in
         let format = description.formats.first ?? .raw
         if format == .tar { return try TarArchive.write(to: output) { try $0.append(root, time: time) } }
-        try writeDisk(disk, description, from: store, to: [(format, output)], work: work) { progress.advance(detail: $0) }
+        try writeDisk(disk, description, wishes, from: store, to: [(format, output)], work: work) { progress.advance(detail: $0) }
       }
     }
   }
 
   /// A file system, and kernel, initramfs and parameters beside it.
   private func writeDirect(
-    _ root: Ext4Image, _ description: ImageDescription, from store: LocalStore, to output: FilePath, work: FilePath,
-    report: (String) -> Void
+    _ root: Ext4Image, _ description: ImageDescription, _ wishes: InitramfsWishes, from store: LocalStore, to output: FilePath,
+    work: FilePath, report: (String) -> Void
   ) throws {
     report("kernel")
     let kernel = try KernelPackage.find(description.kernel, in: store)
     try Data(try kernel.kernelImage()).write(to: URL(filePath: output.appending(OutputDirectory.kernel).string))
     report("initramfs")
-    let initramfs = try programs.archive(
-      for: kernel, modules: description.modules, opensEncryptedDisks: false, time: root.time, work: work)
+    let initramfs = try programs.archive(for: kernel, wishes, time: root.time, work: work)
     try Data(initramfs).write(to: URL(filePath: output.appending(OutputDirectory.initramfs).string))
     report("disk")
     try root.write(
@@ -110,16 +114,17 @@ struct Build: ParsableCommand {
 
   /// A disk that boots by itself.
   private func writeDisk(
-    _ root: Ext4Image, _ description: ImageDescription, from store: LocalStore, to outputs: [(ImageFormat, FilePath)],
-    work: FilePath,
+    _ root: Ext4Image, _ description: ImageDescription, _ wishes: InitramfsWishes, from store: LocalStore,
+    to outputs: [(ImageFormat, FilePath)], work: FilePath,
     report: (String) -> Void
   ) throws {
     let encryption = try encryption(of: description, root)
     report("kernel")
     let kernel = try KernelPackage.find(description.kernel, in: store)
     report("initramfs")
-    let initramfs = try programs.archive(
-      for: kernel, modules: description.modules, opensEncryptedDisks: encryption != nil, time: root.time, work: work)
+    var wishes = wishes
+    wishes.opensEncryptedDisks = encryption != nil
+    let initramfs = try programs.archive(for: kernel, wishes, time: root.time, work: work)
     var release: [UInt8] = []
     if case .regular(.bytes(let text)) = root.contents[try TreePath(parsing: "etc/os-release")]?.kind { release = text }
     let unified = UnifiedKernelImage(
