@@ -18,7 +18,7 @@ CORPUS = $(firstword $(wildcard ../shared/corpus/build-textproto))
 # What the libraries link to; what the tools call; what only the tests use.
 BUILD_PACKAGES = libsquashfs-dev libfuse3-dev libcurl4-openssl-dev libarchive-dev pkg-config
 TOOL_PACKAGES = fuse3 patchelf musl-tools binutils patch xz-utils zstd e2fsprogs qemu-system-x86 dpkg-dev fdisk dosfstools mtools systemd-boot-efi \
-  grub-common grub-pc-bin ovmf qemu-utils kmod libglib2.0-bin shared-mime-info cryptsetup-bin busybox-static
+  grub-common grub-pc-bin ovmf qemu-utils kmod libglib2.0-bin shared-mime-info cryptsetup-bin busybox-static kbd
 TEST_PACKAGES = python3 python3-pip gcc gdb libc6-dev procps util-linux bzip2 strace curl squashfs-tools squashfuse squashfs-tools-ng attr libcap2-bin zip cpio lz4 systemd nginx-light openssl rsync git bubblewrap zsync casync skopeo umoci openssh-client
 
 # An S3 service: of what the package needs, no more than its server does, without much else that comes along.

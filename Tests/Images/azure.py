@@ -1,14 +1,15 @@
 # SPDX-FileCopyrightText: The distri authors
 # SPDX-License-Identifier: Apache-2.0
 
-"""What Azure wants of a disk, looked up in the disk itself."""
+"""What Azure wants of a disk, looked up in the disk itself; and that it boots."""
 
 import json
 import struct
 import subprocess
+import time
 
 from image import ADMINISTRATION
-from machine import COMMAND, Failure, output_of, run
+from machine import COMMAND, Failure, Machine, output_of, run
 
 # Files of the root, and a line that must be in each.
 FILES = {
@@ -38,8 +39,20 @@ def check_azure(test, store):
     entries = json.dumps(json.loads(output_of(test.tools / "distri-mkimage", "inspect", "--json", disk, timeout=COMMAND)))
     if "console=ttyS0" not in entries:
         raise Failure("the kernel of the disk for Azure says nothing on the serial port")
-    disk.unlink()
     test.say("for Azure: whole MiB and a footer, a key, no password, DHCP, the serial port")
+    boot(test, disk)
+    disk.unlink()
+
+
+def boot(test, disk):
+    """Starts the disk as it is on a BIOS, which machines of the first generation have, with the disk of no virtual machine."""
+    started = time.monotonic()
+    with Machine(test.tools, disk, test.work, test.key, "--bios", "--disk", "ahci", writes=False) as machine:
+        machine.wait_for_login()
+        test.say("for Azure: from power on to a login by SSH with emulated processors, seconds", round(time.monotonic() - started))
+        test.check(machine, "ip route show default", "proto dhcp")
+        test.check(machine, "systemctl is-system-running --wait", "running", 600)
+        machine.leave("systemctl poweroff")
 
 
 def check_footer(disk):

@@ -2,7 +2,8 @@
 # SPDX-FileCopyrightText: The distri authors
 # SPDX-License-Identifier: Apache-2.0
 
-"""hardware.py BIN DIR [NAME…]: one small image boots from every kind of disk, in every format that qemu reads, and encrypted.
+"""hardware.py BIN DIR [NAME…]: one small image boots from every kind of disk, in every format that qemu reads, encrypted, installed with a key of
+its own, and with a passphrase typed on a German keyboard.
 
 BIN holds the tools. Everything happens below DIR; what is there already is used again. Debian's own kernel is the one that has all drivers; the
 rest is this machine's bash and coreutils. With names, only these boots. Needs qemu-system-x86_64 and mksquashfs, no root. Writes what it found to
@@ -13,6 +14,7 @@ import datetime
 import pathlib
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -21,6 +23,8 @@ LOG = pathlib.Path(__file__).with_name("HARDWARE.md")
 # Seconds. The machine is emulated, and its firmware reads the disk byte by byte.
 BOOT = 300
 PASSPHRASE = "correct horse"
+# What is typed on a screen: the keys that have these letters in the USA, and what a German keyboard makes of them.
+KEYS, GERMAN = ["y", "z", "minus", "slash", "semicolon", "shift-2"], "zyß-ö\""
 COMMAND = (
     "while read -r device place rest; do [ \"$place\" != / ] || echo \"root is on $device\"; done < /proc/1/mounts; "
     "read -r release < /proc/sys/kernel/osrelease; echo \"running $release\"")
@@ -47,7 +51,7 @@ def pack(tree, name, store):
 def make_store(folder):
     """A package of Debian's kernel, and one of this machine's shell with what it needs."""
     store = folder / "store"
-    if (store / "base-amd64-1-1.meta.textproto").exists():
+    if (store / "console-data-amd64-1-1.meta.textproto").exists():
         return store
     store.mkdir(parents=True, exist_ok=True)
     script = """
@@ -57,6 +61,9 @@ def make_store(folder):
         apt-get download -qq "$package" >&2
         mkdir -p ../tree/$kernel/out; dpkg-deb -x "$package"_*.deb ../tree/$kernel/out
       done
+      apt-get download -qq console-data >&2
+      dpkg-deb -x console-data_*.deb keymaps; mkdir -p ../tree/console-data/out/share
+      mv keymaps/usr/share/keymaps ../tree/console-data/out/share
       mkdir -p ../tree/base; cd ../tree/base; mkdir -p bin out/bin out/lib/x86_64-linux-gnu out/lib64
       for program in bash cat ls; do cp -L "$(command -v $program)" out/bin; ln -s ../out/bin/$program bin/$program; done
       ln -s ../out/bin/bash bin/sh
@@ -73,8 +80,22 @@ def make_store(folder):
     (folder / "update").mkdir(exist_ok=True)
     pack(folder / "tree/cloud-amd64", "linux-image-amd64-1-2", folder / "update")
     pack(folder / "tree/base", "base-amd64-1-1", store)
+    pack(folder / "tree/console-data", "console-data-amd64-1-1", store)
     shutil.rmtree(folder / "tree")
     return store
+
+
+def as_input(answer):
+    """A line for the console, or keys that qemu's monitor presses: Ctrl-A C leads to it and back."""
+    if isinstance(answer, str):
+        return answer.encode() + b"\n"
+    return "".join(["\x01c", *(f"sendkey {key}\n" for key in [*answer, "ret"]), "\x01c"]).encode()
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 class Boots:
@@ -88,6 +109,16 @@ class Boots:
             self.mkimage, "build", "--store", self.store, "--package", "base", "--kernel-parameter", "distri.rescue=no",
             "--run", COMMAND, "-o", self.folder / output, *flags)  # fmt: skip
         return self.folder / output
+
+    def install(self, image, secret):
+        """A disk with a key and a passphrase of its own."""
+        disk, new = self.folder / "installed.img", self.folder / "new-passphrase"
+        new.write_text(GERMAN + "\n")
+        disk.unlink(missing_ok=True)
+        run(
+            self.mkimage, "install", image, "--to", disk, "--encrypt", "--yes", "--image-passphrase-file", secret,
+            "--passphrase-file", new)  # fmt: skip
+        return disk
 
     def update_kernel(self, disk):
         """A copy of the disk after an update of the kernel, done to its boot partition as the machine would."""
@@ -106,7 +137,7 @@ class Boots:
         return updated
 
     def boot(self, name, image, root, *flags, typed=(), kernel=""):
-        """Boots, types the lines when they are asked for, and expects the root on that disk and a kernel of that kind."""
+        """Boots, types the lines (or keys of the keyboard) when they are asked for, and expects the root on that disk and a kernel of that kind."""
         if self.wanted and name not in self.wanted:
             return
         start = time.monotonic()
@@ -116,7 +147,7 @@ class Boots:
         while chunk := machine.stdout.read(4096):
             said += chunk
             if answers and said.count(b"Passphrase for") == len(typed) - len(answers) + 1:
-                machine.stdin.write(answers.pop(0).encode() + b"\n")
+                machine.stdin.write(as_input(answers.pop(0)))
         status = machine.wait()
         found = re.search(rb"root is on (\S+)", said)
         (self.folder / f"{name}.log").write_bytes(said)
@@ -143,6 +174,12 @@ class Boots:
         secret.write_text(PASSPHRASE + "\n")
         encrypted = self.build("encrypted.img", "--uefi", "--serial", "--encrypt", "--passphrase-file", secret)
         self.boot("encrypted", encrypted, "/dev/dm-0", typed=["not this", PASSPHRASE])
+        self.boot("encrypted, installed", self.install(encrypted, secret), "/dev/dm-0", typed=[PASSPHRASE, GERMAN])
+        # The screen's console asks, too; that it is there, the words on the serial one tell.
+        keyboard = self.build(
+            "keyboard.img", "--uefi", "--serial", "--encrypt", "--passphrase-file", self.folder / "new-passphrase",
+            "--package", "console-data", "--keymap", "de-latin1-nodeadkeys")  # fmt: skip
+        self.boot("encrypted, German keyboard", keyboard, "/dev/dm-0", "--vnc", str(free_port()), typed=[KEYS])
 
 
 def main():

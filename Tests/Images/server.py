@@ -16,6 +16,7 @@ import subprocess
 import time
 
 from azure import check_azure
+from encrypted import check_encrypted
 from image import ImageTest, main
 from machine import COMMAND, COMPILE, Failure, Machine, run, wait_until
 from programs import debian_binary, vendor_binary
@@ -99,8 +100,14 @@ class ServerTest(ImageTest):
             installation.kill()
             installation.wait()
 
-    def check_after_the_cut(self, machine):
-        self.check(machine, "distri-fetch verify 2>&1 && echo sound", "sound", COMPILE)
+    def verify(self, machine, repository, compared):
+        """All that the machine has is sound, and what is from the repository is what the repository has."""
+        command = f"distri-fetch verify --repo {repository.address} 2>&1 && echo sound"
+        self.check(machine, command, f", {compared} of them compared with a repository\nsound", COMPILE)
+
+    def check_after_the_cut(self, machine, repository):
+        # Two versions of a package, and a kernel.
+        self.verify(machine, repository, 3)
         self.check(machine, "greet", "version 1")
 
     def make(self):
@@ -138,6 +145,7 @@ class ServerTest(ImageTest):
     def run(self):
         disk = self.make()
         check_azure(self, self.store)
+        check_encrypted(self, self.store)
         repository = Repository(self.tools, self.work / "repository")
         try:
             self.say("on UEFI")
@@ -156,7 +164,7 @@ class ServerTest(ImageTest):
             for cut in range(1, 4):
                 with self.boot(disk) as machine:
                     self.check_kernel(machine, entry)
-                    self.check_after_the_cut(machine)
+                    self.check_after_the_cut(machine, repository)
                     self.pull_the_plug_in_an_installation(machine)
                 self.say(f"the plug was pulled in an installation, time {cut}")
             self.say("after all that, on a BIOS")
@@ -165,10 +173,10 @@ class ServerTest(ImageTest):
                     raise Failure("a reboot changed the keys or the name of the machine")
                 self.say("the same machine")
                 self.look_around(machine)
-                self.check_after_the_cut(machine)
+                self.check_after_the_cut(machine, repository)
                 machine.run("distri-fetch install ballast", COMPILE)
                 self.check(machine, "stat -L -c %s /ro/share/ballast/noise", str(BALLAST))
-                self.check(machine, "distri-fetch verify 2>&1 && echo sound", "sound", COMPILE)
+                self.verify(machine, repository, 4)
                 machine.leave("systemctl poweroff")
             self.say("off")
             self.check_disk(disk)

@@ -5,22 +5,28 @@
 enum Boot {
   /// The commands that an image runs instead of an init program: a shell command a line.
   static let commandsFile = "/etc/distri/boot-commands"
+  /// Where systemd has it.
+  private static let udev = "/lib/systemd/systemd-udevd"
 
   /// Never returns: the machine runs its init program, or is off.
   static func run() -> Never {
     var parameters: KernelParameters?
+    var drivers = Drivers()
     do {
       try mountKernelFileSystems()
+      Keymap.loadOurs()
       let read = try KernelParameters(parsing: System.text(of: "/proc/cmdline"))
       parameters = read
-      try enterRoot(read)
+      try enterRoot(read, &drivers)
       try View.start(until: Deadline(seconds: read.timeout))
-      report(status: try start(read))
+      report(status: try start(read, &drivers))
       System.end()
     } catch {
       let failure = error as? BootFailure ?? BootFailure("\(error)")
       Console.explain(failure)
       report(status: 70)
+      // That of the keyboard may be among them.
+      drivers.loadRest()
       if parameters?.offersRescue ?? true { Rescue.offerShell() }
       Console.say("turning the machine off")
       System.end()
@@ -40,15 +46,16 @@ enum Boot {
     }
   }
 
-  private static func enterRoot(_ parameters: KernelParameters) throws {
+  private static func enterRoot(_ parameters: KernelParameters, _ drivers: inout Drivers) throws {
     guard let root = parameters.root else {
       throw BootFailure(
         "the kernel parameter root= is missing", hints: ["it names the root file system: LABEL=…, UUID=… or /dev/…"])
     }
-    var drivers = Drivers(
-      System.exists(ModuleIndex.path) ? try ModuleIndex(parsing: System.text(of: ModuleIndex.path)) : ModuleIndex())
+    if System.exists(ModuleIndex.path) { drivers = Drivers(try ModuleIndex(parsing: System.text(of: ModuleIndex.path))) }
     if let uuid = parameters.encryptedDevice {
       let path = try DeviceFinder(wanted: .encrypted(uuid)).find(until: Deadline(seconds: parameters.timeout), &drivers)
+      // Somebody has to type.
+      drivers.loadRest()
       try EncryptedDevice(path: path, uuid: uuid).open()
     }
     let device = try DeviceFinder(wanted: root).find(until: Deadline(seconds: parameters.timeout), &drivers)
@@ -57,20 +64,26 @@ enum Boot {
     } catch {
       throw BootFailure("\(error)", hints: ["boot another system and run e2fsck on \(device)"])
     }
-    Drivers.removeFiles()
     for directory in ["dev", "proc", "sys"] { try System.move("/\(directory)", to: "/sysroot/\(directory)") }
     try System.mount("tmpfs", on: "/sysroot/run", type: "tmpfs", flags: [.noSetUserID, .noDevices], options: "mode=0755")
     try System.makeDirectory("/sysroot" + View.initramfs)
     try System.bind("/", on: "/sysroot" + View.initramfs)
     try System.switchRoot(to: "/sysroot")
+    drivers.follow(to: View.initramfs)
   }
 
   /// - Returns: the status of the first command that failed, 0 when all went well. Does not return where an init program takes over.
-  private static func start(_ parameters: KernelParameters) throws -> Int32 {
-    if let command = parameters.command { return try run([command]) }
-    if parameters.initProgram == nil, let text = try? System.text(of: commandsFile) {
-      return try run(commands(in: text))
+  private static func start(_ parameters: KernelParameters, _ drivers: inout Drivers) throws -> Int32 {
+    let text = parameters.initProgram == nil ? try? System.text(of: commandsFile) : nil
+    if parameters.command == nil, parameters.initProgram == nil, text == nil, System.exists(udev) {
+      // udev loads all others; this is for the port on which we report.
+      drivers.loadVirtio()
+    } else {
+      drivers.loadRest()
     }
+    drivers.removeFiles()
+    if let command = parameters.command { return try run([command]) }
+    if let text { return try run(commands(in: text)) }
     let program = parameters.initProgram ?? "/sbin/init"
     // From here on the machine is its own: it has started, and when it is turned off, it was meant to be.
     report(status: 0)

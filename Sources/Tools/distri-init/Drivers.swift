@@ -3,9 +3,8 @@
 
 /// Loads the kernel modules that the machine's hardware asks for.
 struct Drivers {
-  private static let directory = "/modules"
-
   private let index: ModuleIndex
+  private var directory = "/modules"
   private var loaded: Set<String> = []
   /// Devices that have been asked what they are, as `BUS/NAME`.
   private var asked: Set<String> = []
@@ -13,7 +12,7 @@ struct Drivers {
   private var wanted: [String] = []
 
   /// Loads what every machine needs.
-  init(_ index: ModuleIndex) {
+  init(_ index: ModuleIndex = ModuleIndex()) {
     self.index = index
     for name in index.always { load(name) }
   }
@@ -32,11 +31,29 @@ struct Drivers {
     return false
   }
 
+  /// Loads all that is left to load.
+  mutating func loadRest() {
+    while loadNext() {}
+  }
+
+  /// Loads what virtio devices ask for: first the cards, then what is on them.
+  mutating func loadVirtio() {
+    for (bus, beginning) in [("pci", "pci:v00001AF4"), ("virtio", "virtio:")] {
+      for device in System.names(in: Self.devices(on: bus)) {
+        guard let modalias = Self.modalias(of: device, on: bus), modalias.hasPrefix(beginning) else { continue }
+        for name in index.modules(for: modalias) { load(name) }
+      }
+    }
+  }
+
+  /// Finds its files in another place from now on.
+  mutating func follow(to root: String) { directory = root + directory }
+
   /// Names of what is loaded, for people.
   var summary: String { loaded.isEmpty ? "none" : loaded.sorted().joined(separator: " ") }
 
   /// Frees the memory that the modules' files take: from here on the root has what is needed.
-  static func removeFiles() {
+  func removeFiles() {
     for name in System.names(in: directory) { System.remove("\(directory)/\(name)") }
   }
 
@@ -44,7 +61,7 @@ struct Drivers {
     guard loaded.insert(name).inserted else { return }
     for dependency in index.dependencies[name] ?? [] { load(dependency) }
     do {
-      try System.loadModule("\(Self.directory)/\(name).ko")
+      try System.loadModule("\(directory)/\(name).ko")
     } catch {
       // A processor or chip that it turns out not to be for is no failure. Any other may be none for the root.
       if !error.isMissingDevice { Console.say("\(error)") }
@@ -55,11 +72,16 @@ struct Drivers {
   private mutating func newModaliases() -> Set<String> {
     var found: Set<String> = []
     for bus in System.names(in: "/sys/bus") {
-      for device in System.names(in: "/sys/bus/\(bus)/devices") where asked.insert("\(bus)/\(device)").inserted {
-        guard let text = try? System.text(of: "/sys/bus/\(bus)/devices/\(device)/modalias") else { continue }
-        found.insert(String(text.prefix { $0 != "\n" }))
+      for device in System.names(in: Self.devices(on: bus)) where asked.insert("\(bus)/\(device)").inserted {
+        if let modalias = Self.modalias(of: device, on: bus) { found.insert(modalias) }
       }
     }
     return found
+  }
+
+  private static func devices(on bus: String) -> String { "/sys/bus/\(bus)/devices" }
+
+  private static func modalias(of device: String, on bus: String) -> String? {
+    (try? System.text(of: "\(devices(on: bus))/\(device)/modalias")).map { String($0.prefix { $0 != "\n" }) }
   }
 }

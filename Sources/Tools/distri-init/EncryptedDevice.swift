@@ -14,8 +14,10 @@ struct EncryptedDevice {
   /// cryptsetup's status for a passphrase that opens nothing.
   private static let wrongPassphrase: Int32 = 2
 
+  private static let namePrefix = "luks-"
+
   /// What the open device is called below /dev/mapper, by the custom of dracut and systemd.
-  var name: String { "luks-" + DeviceSpecification.text(ofUUID: uuid) }
+  var name: String { Self.namePrefix + DeviceSpecification.text(ofUUID: uuid) }
 
   /// Asks for the passphrase on all consoles until it is right.
   ///
@@ -40,7 +42,22 @@ struct EncryptedDevice {
 
   private func run(_ passphrase: [UInt8]) throws -> Int32 {
     let pipe = try SecretPipe(holding: passphrase)
-    let arguments = ["cryptsetup", "open", "--type", "luks2", "--key-file", "/dev/fd/3", path, name]
+    // With its key in a keyring, the device could not grow with its partition unless somebody gave the passphrase again.
+    let arguments = ["cryptsetup", "open", "--type", "luks2", "--disable-keyring", "--key-file", "/dev/fd/3", path, name]
     return try Process(path: Self.program, arguments: arguments, ready: pipe.reader).wait()
+  }
+
+  /// Closes what is open and not in use any more: its key shall not stay in a memory that may be read after a reboot.
+  static func closeAll() {
+    for name in System.names(in: "/dev/mapper") where name.hasPrefix(namePrefix) && System.isExecutable(program) {
+      do {
+        // The udev that it would wait for has ended before.
+        let environment = Process.environment + ["DM_DISABLE_UDEV=1"]
+        let status = try Process(path: program, arguments: ["cryptsetup", "close", name], environment: environment).wait()
+        if status != 0 { Console.say("cryptsetup cannot close \(name): status \(status)") }
+      } catch {
+        Console.say("\(error)")
+      }
+    }
   }
 }

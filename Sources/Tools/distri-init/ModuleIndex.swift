@@ -1,6 +1,8 @@
 // SPDX-FileCopyrightText: The distri authors
 // SPDX-License-Identifier: Apache-2.0
 
+import Glibc
+
 /// The kernel modules that the initramfs brings along, and the hardware that each is for: ``path``, a record a line.
 ///
 ///     module NAME [DEPENDENCY…]    the file /modules/NAME.ko, to be loaded after these
@@ -45,7 +47,7 @@ struct ModuleIndex: Equatable {
 
   /// The modules for hardware with this modalias.
   func modules(for modalias: String) -> [String] {
-    (aliases[Self.bus(of: modalias)] ?? []).filter { System.matches(modalias, pattern: $0.pattern) }.map(\.module)
+    (aliases[Self.bus(of: modalias)] ?? []).filter { fnmatch($0.pattern, modalias, 0) == 0 }.map(\.module)
   }
 
   private static func bus(of modalias: String) -> Substring { modalias.prefix { $0 != ":" && $0 != "*" } }

@@ -11,7 +11,7 @@ enum Shutdown {
   /// Where systemd leaves the root that was.
   private static let root = "/oldroot"
 
-  static func run(_ verb: String?) -> Never { System.end(ending(for: verb), root: root) }
+  static func run(_ verb: String?) -> Never { System.end(ending(for: verb), root: root, closeDevices: EncryptedDevice.closeAll) }
 
   /// What systemd's words mean; a machine that is told something else is turned off.
   static func ending(for verb: String?) -> System.Ending {

@@ -187,6 +187,22 @@ import Testing
     #expect(throws: BootFailure.self) { try ModuleIndex(parsing: text) }
   }
 
+  @Test func `a keymap is read whole or not at all`() throws {
+    var bytes = Array("bkeymap".utf8) + [UInt8](repeating: 0, count: 256)
+    bytes[7 + 4] = 1
+    #expect(throws: BootFailure.self) { try Keymap(bytes) }
+    bytes += (0..<128).flatMap { [$0, 0xfb] }
+    let keymap = try Keymap(bytes)
+    #expect(keymap.tables.map(\.number) == [4])
+    #expect(keymap.tables[0].meanings.count == 128 && keymap.tables[0].meanings[127] == 0xfb7f)
+    for count in [0, 6, 7, 8, 262, 263, bytes.count - 1] {
+      #expect(throws: BootFailure.self) { try Keymap(Array(bytes.prefix(count))) }
+    }
+    #expect(throws: BootFailure.self) { try Keymap(bytes + [0]) }
+    #expect(throws: BootFailure.self) { try Keymap(bytes.map { $0 == 1 ? 0 : $0 }) }
+    #expect(try Keymap(Array(bytes.prefix(7)) + [UInt8](repeating: 0, count: 256)).tables == [])
+  }
+
   @Test func `commands are the lines that are neither blank nor comments`() {
     #expect(
       Boot.commands(in: "cat /etc/os-release\n\n  # a comment\n \t\n  ls # not one\n") == ["cat /etc/os-release", "  ls # not one"])

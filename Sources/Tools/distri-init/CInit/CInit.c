@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/kd.h>
 #include <linux/netlink.h>
 #include <signal.h>
 #include <stddef.h>
@@ -48,6 +49,8 @@ int cinit_move(const char *source, const char *target) { return mount(source, ta
 
 int cinit_make_read_only(const char *target) { return mount(NULL, target, NULL, MS_REMOUNT | MS_RDONLY, NULL); }
 
+int cinit_unmount(const char *target) { return umount2(target, 0); }
+
 int cinit_detach(const char *target) { return umount2(target, MNT_DETACH); }
 
 int cinit_load_module(int file) { return (int)syscall(SYS_finit_module, file, "", 0); }
@@ -66,6 +69,11 @@ int cinit_open_uevents(void) {
     return -1;
   }
   return events;
+}
+
+int cinit_set_key(int terminal, unsigned char table, unsigned char key, unsigned short meaning) {
+  struct kbentry entry = {table, key, meaning};
+  return ioctl(terminal, KDSKBENT, &entry);
 }
 
 int cinit_open_process(pid_t process) { return (int)syscall(SYS_pidfd_open, process, 0); }

@@ -1,6 +1,7 @@
 // SPDX-FileCopyrightText: The distri authors
 // SPDX-License-Identifier: Apache-2.0
 
+import CInit
 import Glibc
 
 /// The terminals at which somebody may sit: all that the kernel writes its messages to. What is asked is asked at each, and answered at one.
@@ -24,6 +25,19 @@ struct Consoles: ~Copyable {
   }
 
   deinit { for terminal in terminals { close(terminal) } }
+
+  /// The keymap of all consoles with a screen. A machine that has none needs none.
+  static func use(_ keymap: Keymap) throws(System.CallFailure) {
+    let terminal = open("/dev/tty0", O_RDWR | O_NOCTTY | O_CLOEXEC)
+    if terminal < 0 { return }
+    defer { close(terminal) }
+    for table in keymap.tables {
+      for (key, meaning) in zip(UInt8.min...UInt8.max, table.meanings) {
+        // A meaning that this kernel does not know is a key less.
+        if cinit_set_key(terminal, table.number, key, meaning) != 0 && errno != EINVAL { throw System.CallFailure("set a key") }
+      }
+    }
+  }
 
   func write(_ text: String) {
     for terminal in terminals { System.write(Array(text.utf8), to: terminal) }
@@ -77,5 +91,19 @@ struct Consoles: ~Copyable {
     hidden.c_lflag = hidden.c_lflag & ~tcflag_t(ECHO) | tcflag_t(ICANON)
     tcsetattr(terminal, TCSANOW, &hidden)
     return settings
+  }
+}
+
+extension Keymap {
+  /// Has all consoles with a screen use what the initramfs brings along. Without it, people have to know where the letters are on a keyboard from the USA;
+  /// that is no reason not to start.
+  static func loadOurs() {
+    guard System.exists(path) else { return }
+    do {
+      let keymap = try Keymap(try System.read(path))
+      try Consoles.use(keymap)
+    } catch {
+      Console.say("\(error)")
+    }
   }
 }

@@ -131,9 +131,6 @@ enum System {
     guard cinit_load_module(file) == 0 || errno == EEXIST else { throw CallFailure("load the module \(path)") }
   }
 
-  /// fnmatch(3): whether all of the text is what the pattern describes.
-  static func matches(_ text: String, pattern: String) -> Bool { fnmatch(pattern, text, 0) == 0 }
-
   /// How the machine ends.
   enum Ending: Int32 {
     case powerOff, reboot, halt, kexec
@@ -141,15 +138,19 @@ enum System {
 
   /// Ends all other processes, writes everything to the disks and ends the machine.
   ///
-  /// - Parameter root: where the root file system is mounted.
-  static func end(_ ending: Ending = .powerOff, root: String = "/") -> Never {
+  /// - Parameters:
+  ///   - root: where the root file system is mounted.
+  ///   - closeDevices: closes those that the root was on, when it could be unmounted.
+  static func end(_ ending: Ending = .powerOff, root: String = "/", closeDevices: () -> Void = {}) -> Never {
     sync()
     // Whoever is left, the daemon of the view among them, may hold files of the root open, also such as have no name any more: with
     // these, it could not become read-only. All are our children now.
     _ = cinit_detach(root == "/" ? "/ro" : root + "/ro")
     kill(-1, SIGKILL)
     while waitpid(-1, nil, 0) > 0 || errno == EINTR {}
-    if cinit_make_read_only(root) != 0 {
+    if root != "/" && cinit_unmount(root) == 0 {
+      closeDevices()
+    } else if cinit_make_read_only(root) != 0 {
       Console.say("\(CallFailure("make \(root) read-only")); it will be repaired at the next start")
     }
     sync()

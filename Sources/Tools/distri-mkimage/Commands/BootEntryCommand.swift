@@ -4,6 +4,7 @@
 import ArgumentParser
 import DistriStore
 import FoundationEssentials
+import Glibc
 import SystemPackage
 import ToolSupport
 
@@ -57,9 +58,13 @@ struct BootEntryCommand: ParsableCommand {
     let bytes = try package.kernelImage()
     guard try force || !entries.starts(bytes) else { return }
     let line = try parameters ?? Self.currentParameters()
+    let keymap = FilePath("/\(Keymap.path)")
+    let wishes = InitramfsWishes(
+      modules: modules, opensEncryptedDisks: line.contains("rd.luks.uuid="),
+      keymap: access(keymap.string, F_OK) == 0 ? try keymap.contents(atMost: 1 << 20) : nil
+    ) { try (try selected(in: store) ?? store.packages()).map { try store.image(of: $0) } }
     let initramfs = try Scratch.withDirectory { work in
-      try programs.archive(
-        for: package, modules: modules, opensEncryptedDisks: line.contains("rd.luks.uuid="), time: Build.sourceDate(), work: work)
+      try programs.archive(for: package, wishes, time: Build.sourceDate(), work: work)
     }
     let image = UnifiedKernelImage(
       release: try FilePath("/etc/os-release").contents(atMost: 1 << 16), commandLine: line, initramfs: initramfs,
@@ -70,10 +75,13 @@ struct BootEntryCommand: ParsableCommand {
 
   /// The version that the current generation has: after a rollback, not the newest one.
   private func selectedName(in store: LocalStore) throws -> String {
-    guard let selected = try store.generations.current()?.selection.packages else { return kernel }
+    guard let selected = try selected(in: store) else { return kernel }
     guard let package = try PackageQuery(parsing: kernel).newest(of: selected) else { throw StoreError.notFound(kernel) }
     return "\(package)"
   }
+
+  /// The packages of the current generation; nil where there is none.
+  private func selected(in store: LocalStore) throws -> [PackageID]? { try store.generations.current()?.selection.packages }
 
   private static func mountedPartition() throws -> FilePath {
     let places: [FilePath] = ["/efi", "/boot"]

@@ -62,10 +62,14 @@ struct Build: ParsableCommand {
     let chosen = try closure(of: try description.packageNames(in: directory), in: store)
     let tools = try description.hasTools ? ["distri-fetch", "distri-fuse"].map { try InitramfsOptions.sibling($0) } : []
     let kernelTools = try description.hasTools && isWholeDisk ? KernelUpdates.tools.map { try InitramfsOptions.sibling($0) } : []
-    let planned = RootContents(
+    var planned = RootContents(
       packages: chosen, description: description, directory: directory, tools: tools, kernelTools: kernelTools)
     if let container = try Self.containerFormat(of: description) {
       return try writeContainer(container, planned, from: store, progress)
+    }
+    planned.keymap = try description.keymap.map { name in
+      let images = try chosen.map { try store.image(of: $0) }
+      return try Scratch.withDirectory { try Keymap.compile(name, from: images, work: $0) }
     }
     switch description.layout {
     case .direct:
@@ -110,11 +114,10 @@ struct Build: ParsableCommand {
       return (tree, Ext4Image(contents: contents, uuid: uuid, label: description.label, time: time))
     } _: {
       let kernel = try KernelPackage.find(description.kernel, in: store)
-      return (
-        kernel,
-        try programs.archive(
-          for: kernel, modules: description.modules, opensEncryptedDisks: description.isEncrypted, time: time, work: work)
-      )
+      let wishes = InitramfsWishes(
+        modules: description.modules, opensEncryptedDisks: description.isEncrypted, keymap: planned.keymap
+      ) { try planned.packages.map { try store.image(of: $0) } }
+      return (kernel, try programs.archive(for: kernel, wishes, time: time, work: work))
     }
     return Parts(root: root.1, tree: root.0, kernel: boot.0, initramfs: boot.1)
   }
@@ -142,10 +145,12 @@ struct Build: ParsableCommand {
     report: (String) -> Void
   ) throws {
     let description = planned.description
+    // Somebody may have to type it: before anything that takes long.
+    let secret = description.isEncrypted ? try passphrase.read() : nil
     report("contents and initramfs")
     let parts = try makeParts(of: planned, from: store, work: work)
     let root = parts.root
-    let encryption = try encryption(of: description, root)
+    let encryption = secret.map { DiskEncryption(passphrase: $0, uuid: derivedUUID(root.uuid, "encryption")) }
     var release: [UInt8] = []
     if case .regular(.bytes(let text)) = root.contents[try TreePath(parsing: "etc/os-release")]?.kind { release = text }
     let unified = UnifiedKernelImage(
@@ -164,12 +169,6 @@ struct Build: ParsableCommand {
     for (format, path) in outputs.sorted(by: { $0.0 != .raw && $1.0 == .raw }) {
       try format.convert(sectors, to: path, contents: parts.tree, identity: root.uuid, time: root.time, work: work)
     }
-  }
-
-  private func encryption(of description: ImageDescription, _ root: Ext4Image) throws -> DiskEncryption? {
-    guard description.isEncrypted else { return nil }
-    let (secret, source) = try passphrase.read()
-    return try DiskEncryption(passphrase: secret, source: source, uuid: derivedUUID(root.uuid, "encryption"))
   }
 
   /// The packages and their run-time closure, which the metadata lists whole.

@@ -35,6 +35,9 @@ struct DescriptionOptions: ParsableArguments {
     help: ArgumentHelp("Whoever has one of the SSH keys in this file may log in as root.", valueName: "file"))
   var authorizedKeys: [String] = []
 
+  @Option(help: ArgumentHelp("What the keys of the console mean: a keymap of the packages, such as de-latin1.", valueName: "name"))
+  var keymap: String?
+
   @Flag(help: "A login on the serial console, where the image has systemd.")
   var serial = false
 
@@ -77,6 +80,7 @@ struct DescriptionOptions: ParsableArguments {
     }
     if let label { try check("--label", label, TextRule.label) }
     if let hostname { try check("--hostname", hostname, TextRule.hostname) }
+    if let keymap { try check("--keymap", keymap, TextRule.keymap) }
     guard layout != .direct || firmware == nil && formats.isEmpty && !azure && !encrypt else {
       throw ValidationError("--uefi, --bios, --both, --format, --encrypt and --azure need --layout gpt")
     }
@@ -94,6 +98,7 @@ struct DescriptionOptions: ParsableArguments {
     image.kernelParameters += kernelParameters
     image.bootCommands += commands
     image.hostname = hostname ?? image.hostname
+    image.keymap = keymap ?? image.keymap
     image.hasSerialConsole = image.hasSerialConsole || serial
     image.label = label ?? image.label
     image.byteCount = size?.value ?? image.byteCount

@@ -29,6 +29,11 @@ struct InitramfsCommand: ParsableCommand {
     help: ArgumentHelp("A kernel module to load whatever hardware there is.", valueName: "name"))
   var modules: [String] = []
 
+  @Option(
+    name: .customLong("firmware"),
+    help: ArgumentHelp("A package with firmware that drivers may ask for, besides the kernel's own.", valueName: "name"))
+  var firmware: [String] = []
+
   @Flag(help: "Bring what opens an encrypted root.")
   var encrypt = false
 
@@ -42,9 +47,13 @@ struct InitramfsCommand: ParsableCommand {
   }
 
   func run() throws {
-    let found = try KernelPackage.find(kernel, in: try LocalStore(path: storeOptions.storePath))
+    let store = try LocalStore(path: storeOptions.storePath)
+    let found = try KernelPackage.find(kernel, in: store)
+    let wishes = InitramfsWishes(modules: modules, opensEncryptedDisks: encrypt) {
+      try firmware.map { try store.image(of: try store.resolve($0)) }
+    }
     func archive(_ work: FilePath) throws -> [UInt8] {
-      try programs.archive(for: found, modules: modules, opensEncryptedDisks: encrypt, time: Build.sourceDate(), work: work)
+      try programs.archive(for: found, wishes, time: Build.sourceDate(), work: work)
     }
     guard output == "-" else {
       return try OutputFile(path: FilePath(output)).replace { try Data(try archive($1)).write(to: URL(filePath: $0.string)) }

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import ArgumentParser
+import DistriStore
 import Glibc
 import SystemPackage
 
@@ -24,22 +25,21 @@ struct InitramfsOptions: ParsableArguments, Sendable {
   /// Makes an initramfs: compressed where the kernel can unpack that.
   ///
   /// - Parameters:
-  ///   - modules: to load on every machine, besides ext4 and what the view needs.
-  ///   - opensEncryptedDisks: whether the root is on one.
+  ///   - wishes: of the machine that it is for.
   ///   - work: a directory for temporary files.
-  func archive(
-    for kernel: KernelPackage, modules: [String], opensEncryptedDisks: Bool, time: Int64, work: FilePath
-  ) throws -> [UInt8] {
+  func archive(for kernel: KernelPackage, _ wishes: InitramfsWishes, time: Int64, work: FilePath) throws -> [UInt8] {
     let drivers = hostonly ? DriverSet.ofThisMachine() : .generic
-    let always = DriverSet.always + modules + (opensEncryptedDisks ? DiskEncryption.modules : [])
-    let wished = DriverSet.alwaysWished + (opensEncryptedDisks ? DiskEncryption.wishedModules : [])
+    let always = DriverSet.always + wishes.modules + (wishes.opensEncryptedDisks ? DiskEncryption.modules : [])
+    let wished = DriverSet.alwaysWished + (wishes.opensEncryptedDisks ? DiskEncryption.wishedModules : [])
     let order = try drivers.modules(of: kernel, always: always, wished: wished)
     var firmware: [String: [UInt8]] = [:]
-    for name in order.flatMap(\.firmware) { firmware[name] = try kernel.firmware(name) }
+    let names = Set(order.flatMap(\.firmware))
+    let files = try FirmwareFiles(of: names.isEmpty ? [] : [kernel.image] + wishes.packages())
+    for name in names { firmware[name] = try files.contents(of: name) }
     let contents = try InitramfsContents(
       initProgram: try Self.sibling("distri-init", orElse: initProgram), modules: order,
-      always: always + wished, firmware: firmware,
-      cryptsetup: opensEncryptedDisks ? try DiskEncryption.program() : nil, shell: StaticShell.find(),
+      always: always + wished, firmware: firmware, keymap: wishes.keymap,
+      cryptsetup: wishes.opensEncryptedDisks ? try DiskEncryption.program() : nil, shell: StaticShell.find(),
       libraryDirectories: libraryDirectories.map { FilePath($0).resolved() }
     ).plan()
     let file = work.appending("initramfs")
@@ -62,4 +62,16 @@ struct InitramfsOptions: ParsableArguments, Sendable {
     }
     return path
   }
+}
+
+/// What a machine wants of its initramfs, besides what all want.
+struct InitramfsWishes {
+  /// To load whatever hardware there is, besides ext4 and what the view needs.
+  var modules: [String] = []
+  /// Whether the root is on an encrypted disk.
+  var opensEncryptedDisks = false
+  /// What ``Keymap`` has compiled; nil for a keyboard as the kernel takes it.
+  var keymap: [UInt8]?
+  /// Packages that may have firmware, besides the kernel's own.
+  var packages: () throws -> [PackageImage] = { [] }
 }

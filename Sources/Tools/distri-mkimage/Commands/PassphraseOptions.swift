@@ -13,22 +13,33 @@ struct PassphraseOptions: ParsableArguments {
       valueName: "file"))
   var passphraseFile: String?
 
-  /// - Returns: the passphrase, and where it is from.
   /// - Throws: ``MkimageError/unusableFile(_:reason:)``; `ValidationError` where nobody can be asked.
-  func read() throws -> ([UInt8], source: String) {
-    if let passphraseFile {
-      let bytes = try FilePath(passphraseFile == "-" ? "/dev/stdin" : passphraseFile).contents(atMost: 1 << 16)
-      return (Array(bytes.prefix { $0 != UInt8(ascii: "\n") }), passphraseFile)
+  func read() throws -> Passphrase {
+    let first = try Passphrase.read(from: passphraseFile, option: "--passphrase-file", prompt: "Passphrase: ")
+    if passphraseFile == nil, try Passphrase.ask("The same again: ") != first {
+      throw ValidationError("these are two passphrases; nothing has been made")
+    }
+    return first
+  }
+}
+
+extension Passphrase {
+  /// - Parameters:
+  ///   - file: has it as its first line; `-` is standard input. Nil: a person is asked.
+  ///   - option: what names a file.
+  static func read(from file: String?, option: String, prompt: String) throws -> Passphrase {
+    if let file {
+      let bytes = try FilePath(file == "-" ? "/dev/stdin" : file).contents(atMost: 1 << 16)
+      return try Passphrase(Array(bytes.prefix { $0 != UInt8(ascii: "\n") }), source: file)
     }
     guard isatty(STDIN_FILENO) == 1 else {
-      throw ValidationError("nobody is there to be asked for the passphrase; --passphrase-file FILE names a file with it")
+      throw ValidationError("nobody is there to be asked for the passphrase; \(option) FILE names a file with it")
     }
-    let first = try ask("Passphrase: ")
-    guard try ask("The same again: ") == first else { throw ValidationError("these are two passphrases; nothing has been made") }
-    return (first, "the passphrase")
+    return try ask(prompt)
   }
 
-  private func ask(_ prompt: String) throws -> [UInt8] {
+  /// What is typed on the terminal is not shown.
+  fileprivate static func ask(_ prompt: String) throws -> Passphrase {
     var settings = termios()
     guard tcgetattr(STDIN_FILENO, &settings) == 0 else { throw Errno(rawValue: errno) }
     var hidden = settings
@@ -39,6 +50,6 @@ struct PassphraseOptions: ParsableArguments {
       _ = try? FileDescriptor.standardError.writeAll("\n".utf8)
     }
     try FileDescriptor.standardError.writeAll(prompt.utf8)
-    return Array((readLine() ?? "").utf8)
+    return try Passphrase(Array((readLine() ?? "").utf8), source: "the passphrase")
   }
 }

@@ -28,6 +28,8 @@ struct ImageDescription: Equatable {
   var bootCommands: [String] = []
   /// Kernel modules for the initramfs, besides those for virtio disks and ext4.
   var modules: [String] = []
+  /// What the keys of the console mean: the name of a keymap of the packages; nil for the kernel's own, of the USA.
+  var keymap: String?
   /// Whether there is a login on the first serial port.
   var hasSerialConsole = false
   /// Whether the machine has our own tools, to install packages with.

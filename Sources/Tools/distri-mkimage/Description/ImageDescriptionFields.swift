@@ -23,6 +23,10 @@ extension MessageSchema<ImageDescription> {
         "link": .required(\.links, .init(), .link) { $0.path.isEmpty ? "path" : $0.target.isEmpty ? "target" : nil },
         "directory": .required(\.directories, .init(), .directory) { $0.path.isEmpty ? "path" : nil },
         "boot_command": .checkedTexts(\.bootCommands, TextRule.line), "module": .texts(\.modules),
+        "keymap": .string(repeated: false) { image, text throws(InvalidText) in
+          try TextRule.keymap(text)
+          image.keymap = text
+        },
         "tools": .bool(\.hasTools), "encrypt": .bool(\.isEncrypted),
         "serial": .bool(\.hasSerialConsole), "layout": .choice(\.layout), "firmware": .choice(\.firmware),
         "format": .string(repeated: true) { image, text throws(InvalidText) in

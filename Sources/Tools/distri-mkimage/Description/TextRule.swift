@@ -65,6 +65,12 @@ enum TextRule {
     }
   }
 
+  /// The name of a keymap, which is that of a file without its ending.
+  static func keymap(_ text: String) throws(InvalidText) {
+    guard (1...64).contains(text.utf8.count), text.utf8.allSatisfy({ isNameByte($0) || $0 == UInt8(ascii: ".") }), text.first != "."
+    else { throw InvalidText(reason: "is no keymap such as de-latin1") }
+  }
+
   /// The name of a unit of systemd.
   static func unit(_ text: String) throws(InvalidText) {
     let parts = text.split(separator: ".", omittingEmptySubsequences: false)

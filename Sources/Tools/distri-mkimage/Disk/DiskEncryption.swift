@@ -10,17 +10,22 @@ import SystemPackage
 ///
 /// The key and all salts are random: an encrypted image is another one each time.
 struct DiskEncryption {
-  let passphrase: [UInt8]
+  let passphrase: Passphrase
   /// Of the header, by which the machine finds the device; 16 bytes.
   let uuid: [UInt8]
 
   /// What the header takes in front of the data, in bytes.
   static let headerByteCount: UInt64 = 16 << 20
-  /// What the kernel of the machine needs, and what makes it fast where the processor can.
+  /// What the kernel of the machine needs.
   static let modules = ["dm_crypt"]
-  static let wishedModules = ["xts", "aes_generic", "aesni_intel"]
-  /// A passphrase is one line.
-  private static let longestPassphrase = 512
+  /// What makes it fast where the processor can; drivers of keyboards that are found only while somebody is waited for who types.
+  static let wishedModules = ["xts", "aes_generic", "aesni_intel", "usbhid", "hid_generic"]
+  /// The costs of guessing are fixed, not measured: 256 MiB are there on each machine that may have to open it.
+  private static let costs = [
+    "--pbkdf", "argon2id", "--pbkdf-memory", "262144", "--pbkdf-parallel", "4", "--pbkdf-force-iterations", "4",
+  ]
+  /// cryptsetup's status for a passphrase that opens nothing.
+  private static let wrongPassphrase: Int32 = 2
 
   /// cryptsetup, also for the initramfs.
   static func program() throws(MkimageError) -> FilePath { try ChildProcess.locate("cryptsetup", package: "cryptsetup-bin") }
@@ -34,16 +39,6 @@ struct DiskEncryption {
 
   /// The kernel parameter that has the machine ask for the passphrase.
   var kernelParameter: String { "rd.luks.uuid=\(text(ofUUID: uuid))" }
-
-  /// - Throws: ``MkimageError/unusableFile(_:reason:)`` for a passphrase that nobody could type.
-  init(passphrase: [UInt8], source: String, uuid: [UInt8]) throws(MkimageError) {
-    guard (1...Self.longestPassphrase).contains(passphrase.count), passphrase.allSatisfy({ $0 >= 0x20 && $0 != 0x7f }) else {
-      throw .unusableFile(
-        source, reason: "a passphrase is one line of 1 to \(Self.longestPassphrase) bytes without control characters")
-    }
-    self.passphrase = passphrase
-    self.uuid = uuid
-  }
 
   /// Writes a file system into a range of a disk, encrypted.
   ///
@@ -68,22 +63,47 @@ struct DiskEncryption {
     unlink(partition.string)
   }
 
-  /// Locks are for devices that several processes look at. The costs of guessing are fixed, not measured: 256 MiB are there on each machine that may
-  /// have to open it.
   private func encrypt(_ file: FilePath, work: FilePath) throws {
-    let secret = try FileDescriptor.pipe()
-    defer { try? secret.readEnd.close() }
-    try secret.writeEnd.writeAll(passphrase)
-    try secret.writeEnd.close()
-    // Meanwhile the header is a file in the current directory.
+    try Self.run(
+      [
+        "reencrypt", "--encrypt", "--type", "luks2", "--uuid", text(ofUUID: uuid), "--reduce-device-size",
+        "\(2 * Self.headerByteCount / 1024)k", "--cipher", "aes-xts-plain64", "--key-size", "512", "--resilience", "none",
+      ], on: file, passphrase, work: work)
+  }
+
+  /// Gives an encrypted partition another key, and another passphrase. All of it is encrypted anew.
+  ///
+  /// - Parameters:
+  ///   - partition: a file of ours.
+  ///   - image: where it is from, for errors.
+  /// - Throws: ``MkimageError/unusableFile(_:reason:)`` when the passphrase is not that of the partition.
+  static func renew(_ partition: FilePath, from old: Passphrase, to new: Passphrase, image: String, work: FilePath) throws {
+    do {
+      try run(["luksChangeKey"], on: partition, old, new, work: work)
+    } catch MkimageError.toolFailed(_, wrongPassphrase, _) {
+      throw MkimageError.unusableFile(image, reason: "the passphrase does not open it")
+    }
+    // The file is nobody's device.
+    try run(["reencrypt", "--force-offline-reencrypt", "--resilience", "none"], on: partition, new, work: work)
+  }
+
+  /// Runs cryptsetup on a file that nobody else looks at, so that it needs no locks.
+  private static func run(
+    _ action: [String], on file: FilePath, _ passphrase: Passphrase, _ second: Passphrase? = nil, work: FilePath
+  ) throws {
+    // A pipe holds more than a passphrase. Its end is inherited.
+    let secrets = try ([passphrase] + (second.map { [$0] } ?? [])).map { secret in
+      let pipe = try FileDescriptor.pipe()
+      try pipe.writeEnd.closeAfter { _ = try pipe.writeEnd.writeAll(secret.bytes) }
+      return pipe.readEnd
+    }
+    defer { for secret in secrets { try? secret.close() } }
+    let names = secrets.map { "/dev/fd/\($0.rawValue)" }
+    // A header that moves is meanwhile a file in the current directory.
     try ChildProcess.run(
       ChildProcess.locate("env", package: "coreutils"),
-      [
-        "--chdir=\(work)", try Self.program().string, "reencrypt", "--encrypt", "--type", "luks2", "--batch-mode",
-        "--disable-locks",
-        "--key-file", "-", "--uuid", text(ofUUID: uuid), "--reduce-device-size", "\(2 * Self.headerByteCount / 1024)k", "--cipher",
-        "aes-xts-plain64", "--key-size", "512", "--pbkdf", "argon2id", "--pbkdf-memory", "262144", "--pbkdf-parallel", "4",
-        "--pbkdf-force-iterations", "4", "--resilience", "none", file.string,
-      ], input: FilePath("/dev/fd/\(secret.readEnd.rawValue)"), work: work)
+      ["--chdir=\(work)", try program().string] + action + costs
+        + ["--batch-mode", "--disable-locks", "--key-file", names[0], file.string] + names.dropFirst(),
+      work: work)
   }
 }

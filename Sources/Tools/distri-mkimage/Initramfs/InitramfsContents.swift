@@ -18,6 +18,8 @@ struct InitramfsContents {
   let always: [String]
   /// By path below `lib/firmware`.
   var firmware: [String: [UInt8]] = [:]
+  /// What ``Keymap`` has compiled; nil where keyboards are as the kernel takes them.
+  var keymap: [UInt8]?
   /// Opens encrypted disks; nil where none is.
   var cryptsetup: FilePath?
   /// A static busybox for the rescue shell; nil where there is none.
@@ -50,6 +52,7 @@ struct InitramfsContents {
     }
     for (name, bytes) in firmware { try contents.addFile(TreePath(parsing: "lib/firmware/\(name)"), .bytes(bytes)) }
     try contents.addFile(TreePath(parsing: "etc/distri/modules"), index)
+    if let keymap { try contents.addFile(TreePath(parsing: Keymap.path), .bytes(keymap)) }
     return contents
   }
 

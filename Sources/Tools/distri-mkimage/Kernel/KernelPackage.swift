@@ -12,7 +12,8 @@ struct KernelPackage {
   /// Names this build of it: the release, which several may have, and the package's revision.
   var version: String { "\(release)-\(revision)" }
   private var revision: UInt64 = 0
-  private let image: PackageImage
+  /// The package.
+  let image: PackageImage
   private let kernel: PackageImage.Node
   /// By name, with `_` for `-`.
   private let modules: [String: (path: TreePath, node: PackageImage.Node)]
@@ -96,19 +97,6 @@ struct KernelPackage {
     for name in names { try visit(ModuleInfo.canonical(name), neededBy: "the image") }
     for name in wishes { try visit(ModuleInfo.canonical(name), neededBy: nil) }
     return loaded
-  }
-
-  /// Firmware of the package.
-  ///
-  /// - Returns: nil where it has no such file.
-  func firmware(_ name: String) throws -> [UInt8]? {
-    for ending in ["", ".xz", ".zst"] {
-      guard let path = try? TreePath(parsing: "out/lib/firmware/\(name)\(ending)"), let node = try image.node(at: path) else {
-        continue
-      }
-      return try Self.decompressed(try image.contents(of: node, limit: Self.largestFile), name: "\(path)")
-    }
-    return nil
   }
 
   /// The kernel of an initramfs shall not depend on being able to unpack modules.

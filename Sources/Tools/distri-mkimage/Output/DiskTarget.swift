@@ -84,10 +84,22 @@ struct DiskTarget {
     }
   }
 
+  /// A file that lies on the disk instead of a part of the image.
+  struct Replacement {
+    /// Bytes of the disk, behind its partition table; the file has as many.
+    let range: Range<UInt64>
+    let file: FileDescriptor
+  }
+
+  /// Where the part of a disk begins that is not written last.
+  static let firstReplaceable = UInt64(startByteCount)
+
   /// Copies a disk onto this one. What is interrupted leaves a disk without a partition table.
   ///
   /// - Parameter report: is told how many bytes more are done.
-  func write(_ disk: FileDescriptor, byteCount: UInt64, report: (UInt64) -> Void) throws {
+  func write(
+    _ disk: FileDescriptor, byteCount: UInt64, replacing replacement: Replacement? = nil, report: (UInt64) -> Void
+  ) throws {
     // A device that something mounts at this moment cannot be opened like this.
     let options: FileDescriptor.OpenOptions = isDevice ? [.closeOnExec, .exclusiveCreate] : [.closeOnExec, .create]
     let output: FileDescriptor
@@ -105,19 +117,29 @@ struct DiskTarget {
     try output.writeAll(
       toAbsoluteOffset: Int64(size - min(size, Self.endByteCount)), zeros.prefix(Int(min(size, Self.endByteCount))))
     guard fsync(output.rawValue) == 0 else { throw Errno(rawValue: errno) }
-    try copy(disk, UInt64(start)..<byteCount, to: output, report: report)
+    if let replacement {
+      try copy(disk, UInt64(start)..<replacement.range.lowerBound, to: output, report: report)
+      try copy(replacement.file, replacement.range, from: 0, to: output, report: report)
+      try copy(disk, replacement.range.upperBound..<byteCount, to: output, report: report)
+    } else {
+      try copy(disk, UInt64(start)..<byteCount, to: output, report: report)
+    }
     guard fsync(output.rawValue) == 0 else { throw Errno(rawValue: errno) }
     try copy(disk, 0..<UInt64(start), to: output, report: report)
     guard fsync(output.rawValue) == 0 else { throw Errno(rawValue: errno) }
   }
 
-  private func copy(_ input: FileDescriptor, _ range: Range<UInt64>, to output: FileDescriptor, report: (UInt64) -> Void) throws {
+  /// - Parameter origin: where in the input the range is; nil for the same place.
+  private func copy(
+    _ input: FileDescriptor, _ range: Range<UInt64>, from origin: UInt64? = nil, to output: FileDescriptor, report: (UInt64) -> Void
+  ) throws {
     var buffer = [UInt8](repeating: 0, count: 1 << 20)
     var position = range.lowerBound
     while position < range.upperBound {
       let wanted = Int(min(range.upperBound - position, UInt64(buffer.count)))
+      let place = Int64(origin.map { $0 + position - range.lowerBound } ?? position)
       let count = try buffer.withUnsafeMutableBytes {
-        try input.read(fromAbsoluteOffset: Int64(position), into: UnsafeMutableRawBufferPointer(rebasing: $0[..<wanted]))
+        try input.read(fromAbsoluteOffset: place, into: UnsafeMutableRawBufferPointer(rebasing: $0[..<wanted]))
       }
       guard count > 0 else { throw MkimageError.unusableFile(path.string, reason: "the image shrank while it was being copied") }
       // A file that was not there is empty already.

@@ -16,6 +16,8 @@ struct RootContents {
   var tools: [FilePath] = []
   /// Those with which it follows the kernel that is selected on it, where the packages have what else that takes; empty where it shall not.
   var kernelTools: [FilePath] = []
+  /// What ``Keymap`` has compiled; nil for a keyboard as the kernel takes it.
+  var keymap: [UInt8]?
   /// What a view of the packages shows besides their own files. Where it is given, it lies in `/ro`, and there is no store to make one of.
   var view: [View.SharedEntry]?
 
@@ -155,6 +157,10 @@ struct RootContents {
     try contents.addFile(
       TreePath(parsing: "etc/shadow"), accounts.shadow, permissions: 0o640, groupID: Accounts.shadowGroup)
     try contents.addLink(TreePath(parsing: "etc/mtab"), to: "../proc/self/mounts")
+    if let keymap, let name = description.keymap {
+      try contents.addFile(TreePath(parsing: Keymap.path), .bytes(keymap))
+      try contents.addFile(TreePath(parsing: "etc/vconsole.conf"), "KEYMAP=\(name)\n")
+    }
     if !description.bootCommands.isEmpty {
       let lines = description.bootCommands.map { $0 + "\n" }.joined()
       try contents.addFile(TreePath(parsing: "etc/distri/boot-commands"), lines)

@@ -27,11 +27,17 @@ int cinit_move(const char *source, const char *target);
 /// mount(2) with MS_REMOUNT | MS_RDONLY.
 int cinit_make_read_only(const char *target);
 
+/// umount2(2): nothing may use it.
+int cinit_unmount(const char *target);
+
 /// umount2(2) with MNT_DETACH.
 int cinit_detach(const char *target);
 
 /// finit_module(2) without parameters.
 int cinit_load_module(int file);
+
+/// ioctl(2) with KDSKBENT: what a key means to all consoles with a screen, with the modifiers of a table.
+int cinit_set_key(int terminal, unsigned char table, unsigned char key, unsigned short meaning);
 
 /// A non-blocking socket on which the kernel announces devices.
 int cinit_open_uevents(void);
