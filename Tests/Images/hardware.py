@@ -51,7 +51,7 @@ def pack(tree, name, store):
 def make_store(folder):
     """A package of Debian's kernel, and one of this machine's shell with what it needs."""
     store = folder / "store"
-    if (store / "console-data-amd64-1-1.meta.textproto").exists():
+    if (store / "firmware-amd64-1-1.meta.textproto").exists():
         return store
     store.mkdir(parents=True, exist_ok=True)
     script = """
@@ -61,7 +61,8 @@ def make_store(folder):
         apt-get download -qq "$package" >&2
         mkdir -p ../tree/$kernel/out; dpkg-deb -x "$package"_*.deb ../tree/$kernel/out
       done
-      apt-get download -qq console-data >&2
+      apt-get download -qq console-data firmware-linux-free >&2
+      mkdir ../tree/firmware; dpkg-deb -x firmware-linux-free_*.deb ../tree/firmware/out
       dpkg-deb -x console-data_*.deb keymaps; mkdir -p ../tree/console-data/out/share
       mv keymaps/usr/share/keymaps ../tree/console-data/out/share
       mkdir -p ../tree/base; cd ../tree/base; mkdir -p bin out/bin out/lib/x86_64-linux-gnu out/lib64
@@ -81,6 +82,7 @@ def make_store(folder):
     pack(folder / "tree/cloud-amd64", "linux-image-amd64-1-2", folder / "update")
     pack(folder / "tree/base", "base-amd64-1-1", store)
     pack(folder / "tree/console-data", "console-data-amd64-1-1", store)
+    pack(folder / "tree/firmware", "firmware-amd64-1-1", store)
     shutil.rmtree(folder / "tree")
     return store
 
@@ -109,6 +111,18 @@ class Boots:
             self.mkimage, "build", "--store", self.store, "--package", "base", "--kernel-parameter", "distri.rescue=no",
             "--run", COMMAND, "-o", self.folder / output, *flags)  # fmt: skip
         return self.folder / output
+
+    def check_firmware(self):
+        """The initramfs has what the driver of a controller asks for, from a package of its own."""
+        archive, name = self.folder / "initramfs", "lib/firmware/isci/isci_firmware.bin"
+        run(
+            self.mkimage, "initramfs", "--store", self.store, "--module", "isci", "--firmware", "firmware", "-o", archive)
+        found = run(
+            "sh", "-c", f"zstd -qdc '{archive}' | cpio --quiet --to-stdout -i {name}", stdout=subprocess.PIPE).stdout
+        expected = run(
+            "unsquashfs", "-cat", self.store / "firmware-amd64-1-1.squashfs", f"out/{name}", stdout=subprocess.PIPE).stdout
+        if not expected or found != expected:
+            sys.exit(f"hardware: the initramfs has {len(found)} bytes of {name}, the package {len(expected)}")
 
     def install(self, image, secret):
         """A disk with a key and a passphrase of its own."""
@@ -160,6 +174,7 @@ class Boots:
         print(self.lines[-1], flush=True)
 
     def all(self):
+        self.check_firmware()
         disk, directory = self.build("disk.img", "--both", "--serial"), self.build("directory")
         for kind, starts_firmware, root in DISKS:
             self.boot(kind, disk if starts_firmware else directory, root, "--disk", kind)

@@ -54,7 +54,7 @@ struct EncryptedDevice {
         // The udev that it would wait for has ended before.
         let environment = Process.environment + ["DM_DISABLE_UDEV=1"]
         let status = try Process(path: program, arguments: ["cryptsetup", "close", name], environment: environment).wait()
-        if status != 0 { Console.say("cryptsetup cannot close \(name): status \(status)") }
+        Console.say(status == 0 ? "\(name) is closed" : "cryptsetup cannot close \(name): status \(status)")
       } catch {
         Console.say("\(error)")
       }

@@ -1,10 +1,6 @@
 // SPDX-FileCopyrightText: The distri authors
 // SPDX-License-Identifier: Apache-2.0
 
-import ArgumentParser
-import SystemPackage
-import ToolSupport
-
 /// Why there is no image, or it did not boot.
 enum MkimageError: Error, Equatable {
   /// A program of the system that is not installed, and the Debian package that has it.
@@ -56,18 +52,6 @@ extension MkimageError: CustomStringConvertible {
       "\(size >> 20) MiB are too small for these packages; at least \((needed + (1 << 20) - 1) >> 20) MiB are needed"
     case .machine(let what):
       what
-    }
-  }
-}
-
-extension MkimageError: ExitStatusProviding {
-  var exitStatus: ExitCode {
-    switch self {
-    case .missingTool, .machine: ExitStatus.unavailable
-    case .toolFailed: ExitStatus.io
-    case .missingObject, .noKernel: ExitStatus.notFound
-    case .unusableModule, .unusableFile, .invalidDescription, .invalidAccount, .unusableUnit: ExitStatus.badData
-    case .tooSmall: ExitStatus.usage
     }
   }
 }

@@ -24,3 +24,13 @@ extension BinaryInteger {
   /// The next multiple of a positive number.
   func rounded(upTo unit: Self) -> Self { (self + unit - 1) / unit * unit }
 }
+
+/// Lower-case hexadecimal digits with hyphens.
+func text(ofUUID bytes: [UInt8]) -> String {
+  var text = ""
+  for (index, byte) in bytes.enumerated() {
+    if [4, 6, 8, 10].contains(index) { text += "-" }
+    text += (byte < 16 ? "0" : "") + String(byte, radix: 16)
+  }
+  return text
+}

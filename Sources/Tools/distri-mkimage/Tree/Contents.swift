@@ -106,16 +106,6 @@ struct Contents: Equatable {
   }
 }
 
-/// Lower-case hexadecimal digits with hyphens.
-func text(ofUUID bytes: [UInt8]) -> String {
-  var text = ""
-  for (index, byte) in bytes.enumerated() {
-    if [4, 6, 8, 10].contains(index) { text += "-" }
-    text += (byte < 16 ? "0" : "") + String(byte, radix: 16)
-  }
-  return text
-}
-
 extension FilePath {
   /// A file of the host as the source of one in the image.
   ///

@@ -112,7 +112,7 @@ func writeSeeds(of target: String, to folder: String) throws {
       Array("<a href=\"nano-8.0.tar.xz#sha256=00\" data-yanked>nano-7.3.tar.gz</a><!-- nano-7.2.1.tar.xz -->&#x41;".utf8),
       folder + "/links")
     try write(Array(#"{"files": [{"filename": "nano-8.0.tar.xz", "url": "/x/nano-8.0.tar.xz"}]}"#.utf8), folder + "/json")
-  default: break
+  default: try writeBootSeeds(of: target, to: folder)
   }
 }
 
@@ -186,7 +186,7 @@ private func ar(_ members: [(name: String, bytes: [UInt8])]) -> [UInt8] {
   }
 }
 
-private func write(_ bytes: [UInt8], _ path: String) throws {
+func write(_ bytes: [UInt8], _ path: String) throws {
   let file = try FileDescriptor.open(
     FilePath(path), .writeOnly, options: [.create, .truncate], permissions: [.ownerReadWrite, .groupRead, .otherRead])
   defer { try? file.close() }

@@ -103,6 +103,18 @@ let targets: [String: Target] = [
     readTrust(bytes(data, size))
     return 0
   },
+  "boot-files": { data, size in
+    readBootFiles(bytes(data, size))
+    return 0
+  },
+  "boot-programs": { data, size in
+    readBootPrograms(bytes(data, size))
+    return 0
+  },
+  "disk-headers": { data, size in
+    readDisk(bytes(data, size))
+    return 0
+  },
   "release-page": { data, size in
     lookForRelease(on: bytes(data, size))
     return 0
@@ -167,7 +179,7 @@ private func walkArchives(_ bytes: [UInt8]) throws {
   try walk(try ArchiveTree(path: path, limits: limits))
 }
 
-private func temporaryFile(_ bytes: [UInt8]) throws -> FileDescriptor {
+func temporaryFile(_ bytes: [UInt8]) throws -> FileDescriptor {
   let file = try FileDescriptor.open(
     "/dev/shm", .readWrite, options: FileDescriptor.OpenOptions(rawValue: 0o20200000), permissions: .ownerReadWrite)
   try file.writeAll(bytes)

@@ -1,0 +1,1 @@
+../../../../../Sources/Tools/distri-mkimage/Disk/Grub.swift

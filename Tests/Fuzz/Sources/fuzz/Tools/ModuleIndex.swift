@@ -1,0 +1,1 @@
+../../../../../Sources/Tools/distri-init/ModuleIndex.swift
