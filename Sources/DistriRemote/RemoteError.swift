@@ -43,7 +43,8 @@ extension RemoteError: CustomStringConvertible {
     case .callFailed(let endpoint, let call, let status, let message):
       "\(endpoint): \(call) failed: \(Self.printable(message)) (\(status))\(Self.hint(for: status, endpoint))"
     case .unsupported(let endpoint, let feature): "\(endpoint) \(feature)"
-    case .invalidAnswer(let endpoint, let call, let reason): "\(endpoint): the answer to \(call) is refused: \(reason)"
+    case .invalidAnswer(let endpoint, let call, let reason):
+      "\(endpoint): the answer to \(call) is refused: \(Self.printable(reason))"
     case .missingContent(let endpoint, let digest): "\(endpoint) has no content \(digest); it may have been removed to make room"
     case .changedFile(let path): "\(path) changed while it was sent; run the same command again"
     case .actionFailed(let package, let endpoint, let status, let output, let log):
