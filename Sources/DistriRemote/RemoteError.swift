@@ -43,14 +43,15 @@ extension RemoteError: CustomStringConvertible {
     case .callFailed(let endpoint, let call, let status, let message):
       "\(endpoint): \(call) failed: \(Self.printable(message)) (\(status))\(Self.hint(for: status, endpoint))"
     case .unsupported(let endpoint, let feature): "\(endpoint) \(feature)"
-    case .invalidAnswer(let endpoint, let call, let reason): "\(endpoint): the answer to \(call) is refused: \(reason)"
+    case .invalidAnswer(let endpoint, let call, let reason):
+      "\(endpoint): the answer to \(call) is refused: \(Self.printable(reason))"
     case .missingContent(let endpoint, let digest): "\(endpoint) has no content \(digest); it may have been removed to make room"
     case .changedFile(let path): "\(path) changed while it was sent; run the same command again"
     case .actionFailed(let package, let endpoint, let status, let output, let log):
       (["\(package): the build on \(endpoint) ended with status \(status)\(log.map { ", log in \($0)" } ?? "")"]
         + output.map(Self.printable)).joined(separator: "\n")
     case .notCached(let package, let action):
-      "\(package) is not in the action cache (action \(action)); without --cache-only it would be built"
+      "\(package) is not in the action cache (action \(action)), or was made with another --builder or --platform; without --cache-only it would be built"
     case .invalidAction(let package, let reason): "\(package.map { "\($0)" } ?? "an action") cannot be built elsewhere: \(reason)"
     case .system(let operation, let path, let errno): "\(operation) \(path): \(errno)"
     }
@@ -59,7 +60,7 @@ extension RemoteError: CustomStringConvertible {
   private static func hint(for status: String, _ endpoint: RemoteEndpoint) -> String {
     switch status {
     case "unauthenticated", "permissionDenied": "; --remote-token-file names a file with a token"
-    case "unavailable": "; is it running, and reachable\(endpoint.isSecure ? "" : " without TLS")?"
+    case "unavailable": "; is it running, and does it speak gRPC there, \(endpoint.isSecure ? "with" : "without") TLS?"
     default: ""
     }
   }

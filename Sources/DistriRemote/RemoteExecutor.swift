@@ -112,7 +112,7 @@ extension RemoteCluster.Event: CustomStringConvertible {
     case .uploading(let count, let endpoint): "send \((count + (1 << 20) - 1) >> 20) MiB to \(endpoint)"
     case .queued(let endpoint): "wait for a worker of \(endpoint)"
     case .executing(let endpoint): "build on \(endpoint)"
-    case .lost(let endpoint, let reason): "\(endpoint) is lost, another one takes over: \(reason)"
+    case .lost(let endpoint, let reason): "\(endpoint) is lost, it is tried again where there is room: \(reason)"
     }
   }
 }

@@ -182,13 +182,15 @@ struct ExecutionTests {
   }
 
   @Test(arguments: [
-    "unknown path", "path outside", "no digest", "twice", "missing", "directory", "link", "negative size", "nothing",
+    "unknown path", "path that moves the cursor", "path outside", "no digest", "twice", "missing", "directory", "link", "negative size", "nothing",
   ])
   func `a result that is not the action's is refused`(lie: String) async throws {
     let server = server { _, updates in
       var response = Self.success
       switch lie {
       case "unknown path": response.result = .sample(Self.output, path: "out/other")
+      case "path that moves the cursor":
+        response.result = .sample(Self.output, path: "\u{1b}[2J\u{9b}" + String(repeating: "a", count: 1_000_000))
       case "path outside": response.result = .sample(Self.output, path: "../../etc/passwd")
       case "no digest": response.result.outputFiles[0].digest.hash = "../x"
       case "twice": response.result.outputFiles.append(response.result.outputFiles[0])
@@ -202,6 +204,8 @@ struct ExecutionTests {
     }
     let error = await #expect(throws: RemoteError.self) { try await execute(on: [server]) }
     #expect(error.map { if case .invalidAnswer = $0 { true } else { false } } == true)
+    let text = error.map { "\($0)" } ?? ""
+    #expect(text.utf8.count < 5000 && !text.unicodeScalars.contains { $0.properties.generalCategory == .control })
   }
 
   @Test func `an operation that is done without a result is refused`() async throws {

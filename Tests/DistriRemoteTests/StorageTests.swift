@@ -4,8 +4,10 @@
 #if RemoteExecution
 
 import DistriBuild
+import DistriStore
 import Foundation
 import GRPCCore
+import Synchronization
 import SystemPackage
 import TestSupport
 import Testing
@@ -191,6 +193,47 @@ struct StorageTests {
     #expect(try [UInt8](Data(contentsOf: URL(filePath: directory.path.appending("sent").string))) == bytes)
   }
 
+  /// Breaks off the first streams, with frames of 128 KiB.
+  @Test(arguments: ["after a frame", "in a frame", "offsets are ignored", "offsets are refused"])
+  func `a compressed download that breaks off goes on where it was, and nothing comes twice`(kind: String) async throws {
+    let bytes = noise(900_000)
+    let frames = Mutex<(asked: [Int64], count: Int)>(([], 0))
+    var behaviour = TestServer.Behaviour.usual
+    behaviour.read = { request, writer in
+      let streams = frames.withLock { state in
+        state.asked.append(request.readOffset)
+        return state.asked.count
+      }
+      if kind == "offsets are refused", request.readOffset > 0 { throw RPCError(code: .invalidArgument, message: "offset") }
+      let compressor = FrameCompressor(level: 3, byteCount: 128 << 10)
+      var rest = bytes.dropFirst(kind == "offsets are ignored" ? 0 : Int(request.readOffset))
+      for index in 0... {
+        if rest.isEmpty { return }
+        let frame = try #require(compressor?.frame(of: Array(rest.prefix(128 << 10))))
+        if streams <= 2, index == 2 {
+          if kind != "after a frame" { try await writer.write(.with { $0.data = .init(frame.prefix(frame.count / 2)) }) }
+          throw RPCError(code: .unavailable, message: "for a moment")
+        }
+        try await writer.write(.with { $0.data = .init(frame) })
+        frames.withLock { $0.count += 1 }
+        rest = rest.dropFirst(128 << 10)
+      }
+    }
+    var options = RemoteOptions.impatient
+    options.compression = .always
+    let directory = try TemporaryDirectory()
+    let path = directory.path.appending("file")
+    try await TestServer(behaviour).withBlobs(options) { try await $0.fetch(ContentDigest(of: bytes), to: path) }
+    #expect(try [UInt8](Data(contentsOf: URL(filePath: path.string))) == bytes)
+    let (asked, count) = frames.withLock { $0 }
+    if kind.hasSuffix("a frame") {
+      #expect(asked == [0, 2 * 131_072, 4 * 131_072])
+      // Each whole frame came once.
+      #expect(count == 7)
+    }
+    #expect(try Self.names(in: directory.path) == ["file"])
+  }
+
   @Test(arguments: ["as it is", "twice", "too large", "damaged", "not compressed"])
   func `a file that comes compressed is checked as any other`(kind: String) async throws {
     let bytes = noise(200_000) + [UInt8](repeating: 7, count: 200_000)
@@ -206,7 +249,7 @@ struct StorageTests {
     if kind == "damaged" { compressed[compressed.count / 2] ^= 1 }
     var behaviour = TestServer.Behaviour.usual
     behaviour.read = { [compressed] request, writer in
-      precondition(request.resourceName.contains("compressed-blobs/zstd/") && request.readOffset == 0)
+      precondition(request.resourceName.contains("compressed-blobs/zstd/"))
       var rest = compressed[...]
       while !rest.isEmpty {
         try await writer.write(.with { $0.data = .init(rest.prefix(100_000)) })

@@ -28,7 +28,8 @@ import Testing
   ]
 
   private static func arguments(_ bench: Bench, _ more: [String]) -> [String] {
-    ["batch", "\(bench.path)/pkgs", "--store", "\(bench.path)/store", "--sources", "\(bench.path)/sources"] + more
+    let arguments = ["batch", "\(bench.path)/pkgs", "--store", "\(bench.path)/store"] + more
+    return more.contains("--sources") ? arguments : arguments + ["--sources", "\(bench.path)/sources"]
   }
 
   private static func batch(_ bench: Bench, _ more: [String]) async throws -> ToolProcess.Outcome {
@@ -70,6 +71,65 @@ import Testing
     #expect(try Self.isSame("j-amd64-1-1.squashfs", in: here, and: second))
     #expect(FileManager.default.fileExists(atPath: "\(second.path)/_build/j/j-amd64-1-1.spdx.json"))
     #expect(cluster.executionCount == 10)
+  }
+
+  /// Ten of the examples' packages, of real sources, that are built in little time: compiled by autotools, and of Perl, Python and Go. file and pkg-config
+  /// are tools that all others are built with then, so that zlib, file, pkg-config and acl are in a row.
+  private static let realTen = [
+    "acl", "attr", "file", "go-github.com-russross-blackfriday-v2", "go-md2man", "perl-YAML", "pkg-config", "python3-MarkupSafe",
+    "python3-six", "zlib",
+  ]
+
+  @Test func `ten real packages of two workers are the bytes of this machine, and a second client has them at once`() async throws {
+    let sources = WholeLifeTests.folder.appending("sources").string
+    let fetch = try await ToolProcess.run(
+      Bench.examples.appending("fetch-sources.sh").string, [sources] + Self.realTen, environment: ["LC_ALL": "C.UTF-8"])
+    try #require(fetch.status == 0, "\(fetch.errors)")
+    let cluster = try await BuildboxCluster()
+    func bench() async throws -> Bench { try await Bench([:], examples: Self.realTen) }
+    let (here, there, second) = (try await bench(), try await bench(), try await bench())
+    let options = ["--sources", sources, "--bootstrap-toolchain"]
+    let plan = try await Self.batch(here, options + ["--scaling"])
+    #expect(plan.output.split(separator: "\n").count { $0.hasPrefix("level ") } >= 4, "\(plan.output)")
+    // At once: for most of the time each of them has one build that all others wait for.
+    let arguments = [
+      Self.arguments(here, options + ["--workers", "2"]),
+      Self.arguments(there, options + cluster.options + ["--download", "none"]),
+    ]
+    async let local = ToolProcess.run(Self.tool, arguments[0])
+    async let remote = ToolProcess.run(Self.tool, arguments[1])
+    let outcomes = try await [local, remote]
+    for outcome in outcomes { try #require(outcome.status == 0, "\(outcome.errors)") }
+    #expect(cluster.executionCount == 10)
+    #expect(cluster.workers.allSatisfy { $0.count(of: "StageTree request") > 0 }, "one worker did everything")
+
+    // What is known takes next to no time, be it here, be it with a store that has only what was imported. The quickest of three: others may use this
+    // machine, too.
+    var times: [Duration] = []
+    for _ in 0..<3 {
+      times.append(
+        try await ContinuousClock().measure {
+          let again = try await Self.batch(there, options + cluster.options + ["--download", "none"])
+          #expect(again.status == 0 && again.output.split(separator: "\n").count == 10, "\(again.errors)")
+        })
+    }
+    #expect(times.min().map { $0 < .seconds(2) } == true, "\(times)")
+    let taken = try await Self.batch(second, options + cluster.options + ["--download", "all"])
+    try #require(taken.status == 0, "\(taken.errors)")
+    #expect(cluster.executionCount == 10)
+    let packages = outcomes[0].output.split(separator: "\n").map(String.init)
+    #expect(packages.count == 10)
+    for package in packages {
+      let files = ["\(package).squashfs", "\(package).meta.textproto", "debug/\(package).squashfs", "src/\(package).squashfs"]
+      for (index, file) in files.enumerated() {
+        // Not all have debug symbols; images and metadata all have.
+        if index > 1, !FileManager.default.fileExists(atPath: "\(here.path)/store/\(file)") {
+          #expect(!FileManager.default.fileExists(atPath: "\(second.path)/store/\(file)"), "\(file) is not of this machine")
+        } else {
+          #expect(try Self.isSame(file, in: here, and: second), "\(file) differs")
+        }
+      }
+    }
   }
 
   @Test(arguments: ["worker", "cache"])

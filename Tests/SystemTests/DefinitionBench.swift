@@ -8,15 +8,18 @@ import TestSupport
 /// A folder with definitions, and a store of the imported packages.
 final class DefinitionBench {
   private static let imported = WholeLifeTests.folder.appending("store")
+  static let examples = WholeLifeTests.checkout.appending("Examples/definitions")
 
   let folder: TemporaryDirectory
   var path: String { folder.path.string }
 
-  init(_ definitions: [String: String]) async throws {
+  /// - Parameter examples: definitions that are taken as they are from the examples; nothing is in the store then that was built by one of those.
+  init(_ definitions: [String: String], examples: [String] = []) async throws {
     folder = try TemporaryDirectory()
     try FileManager.default.createDirectory(atPath: "\(folder.path)/store", withIntermediateDirectories: true)
+    let built = examples.isEmpty ? [] : try Self.filesOfExamples()
     for name in try FileManager.default.contentsOfDirectory(atPath: Self.imported.string)
-    where name.hasSuffix(".squashfs") || name.hasSuffix(".meta.textproto") {
+    where (name.hasSuffix(".squashfs") || name.hasSuffix(".meta.textproto")) && !built.contains(name) {
       let target = Self.imported.appending(name).string
       // Names without a version are links.
       if (try? FileManager.default.destinationOfSymbolicLink(atPath: target)) != nil { continue }
@@ -27,6 +30,23 @@ final class DefinitionBench {
       }
     }
     for (name, text) in definitions { try write(name, text) }
+    for name in examples {
+      try FileManager.default.createDirectory(atPath: "\(path)/pkgs", withIntermediateDirectories: true)
+      try FileManager.default.copyItem(atPath: Self.examples.appending(name).string, toPath: "\(path)/pkgs/\(name)")
+    }
+  }
+
+  /// The images and metadata that the definitions of the examples make.
+  private static func filesOfExamples() throws -> Set<String> {
+    var result: Set<String> = []
+    for name in try FileManager.default.contentsOfDirectory(atPath: examples.string) {
+      let path = examples.appending(name).appending("build.textproto").string
+      guard let text = try? String(contentsOfFile: path, encoding: .utf8),
+        let version = text.firstMatch(of: /(?m)^version: "([^"]+)"/)?.output.1
+      else { continue }
+      result.formUnion(["squashfs", "meta.textproto"].map { "\(name)-amd64-\(version).\($0)" })
+    }
+    return result
   }
 
   /// A definition whose step is a script of bash.

@@ -9,12 +9,6 @@ import Synchronization
 
 /// One execution of an action on one server: begun, followed over lost connections, and cancelled with the task.
 struct ActionExecution: Sendable {
-  /// What becomes of an action on a server.
-  enum Stage: Sendable, Hashable {
-    case queued
-    case executing
-  }
-
   let connection: Connection
   let digest: ContentDigest
   /// Whether it is executed even when the action cache has a result.
@@ -23,22 +17,11 @@ struct ActionExecution: Sendable {
   /// How often a server may forget the same action.
   private static let executionLimit = 8
 
-  private final class Progress: Sendable {
-    struct State {
-      /// The server's name for what it does; empty before it has one.
-      var operation = ""
-      var updates: UInt64 = 0
-      var executions = 0
-      var stage: Stage?
-    }
-    let state = Mutex(State())
-  }
-
   /// Executes the action.
   ///
   /// - Throws: ``RemoteError/callFailed(_:call:status:message:)`` when the server is lost, or refuses; `CancellationError`.
-  func run(stage: @escaping @Sendable (Stage) -> Void) async throws -> REAPI_ExecuteResponse {
-    let progress = Progress()
+  func run(stage: @escaping @Sendable (ExecutionProgress.Stage) -> Void) async throws -> REAPI_ExecuteResponse {
+    let progress = ExecutionProgress()
     let deadline = ContinuousClock.now + connection.options.actionTimeout
     do {
       return try await connection.retrying(progress: { progress.state.withLock { $0.updates } }) {
@@ -59,8 +42,8 @@ struct ActionExecution: Sendable {
   }
 
   private func follow(
-    _ operation: String, until deadline: ContinuousClock.Instant, _ progress: Progress,
-    _ stage: @escaping @Sendable (Stage) -> Void
+    _ operation: String, until deadline: ContinuousClock.Instant, _ progress: ExecutionProgress,
+    _ stage: @escaping @Sendable (ExecutionProgress.Stage) -> Void
   ) async throws -> REAPI_ExecuteResponse {
     let rest = deadline - .now
     guard rest > .zero else {
@@ -71,7 +54,7 @@ struct ActionExecution: Sendable {
     let take: @Sendable (RPCAsyncSequence<Google_Longrunning_Operation, any Error>) async throws -> REAPI_ExecuteResponse = {
       updates in
       for try await update in updates {
-        if let response = try self.take(update, progress, stage) { return response }
+        if let response = try progress.take(update, from: connection.endpoint, report: stage) { return response }
       }
       throw CallError(
         endpoint: connection.endpoint, call: "Execute",
@@ -95,41 +78,6 @@ struct ActionExecution: Sendable {
       $0.digestFunction = .sha256
     }
     return try await connection.receive(RemoteMethods.execute, request, timeout: rest, take)
-  }
-
-  /// The response of an operation that is done; nil for one that goes on.
-  private func take(
-    _ update: Google_Longrunning_Operation, _ progress: Progress, _ report: (Stage) -> Void
-  ) throws -> REAPI_ExecuteResponse? {
-    func refuse(_ reason: String) -> RemoteError { .invalidAnswer(connection.endpoint, call: "Execute", reason: reason) }
-    let stage: Stage? =
-      switch try? REAPI_ExecuteOperationMetadata(unpackingAny: update.metadata).stage {
-      case .queued: .queued
-      case .executing: .executing
-      default: nil
-      }
-    let isNew = progress.state.withLock { state in
-      if !update.name.isEmpty, update.name.utf8.count <= 4096 { state.operation = update.name }
-      defer { if let stage { state.stage = stage } }
-      // Only news counts as progress: a server cannot keep a client by repeating itself.
-      guard let stage, stage != state.stage else { return false }
-      state.updates += 1
-      return true
-    }
-    if isNew, let stage { report(stage) }
-    guard update.done else { return nil }
-    progress.state.withLock { $0.operation = "" }
-    switch update.result {
-    case .error(let status):
-      throw CallError(
-        endpoint: connection.endpoint, call: "Execute", RPCError(code: status.rpcCode ?? .unknown, message: status.message))
-    case .response(let any):
-      guard let response = try? REAPI_ExecuteResponse(unpackingAny: any) else {
-        throw refuse("it is no response to an execution")
-      }
-      return response
-    case nil: throw refuse("it has neither a response nor an error")
-    }
   }
 
   /// Tells the server that nobody wants the result. Those who cannot cancel see that the stream has ended.

@@ -4,6 +4,7 @@
 #if RemoteExecution
 
 import DistriBuild
+import DistriStore
 import GRPCCore
 import Synchronization
 import SystemPackage
@@ -20,16 +21,61 @@ struct BlobDownload: Sendable {
   func run(to path: FilePath) async throws {
     let file = try DownloadedFile(for: path, digest: digest)
     defer { file.discard() }
-    if compresses {
-      let compressed = try DownloadedFile(for: path, digest: nil)
-      defer { compressed.discard() }
-      try await receive(into: compressed, atMost: digest.byteCount + digest.byteCount / 64 + (1 << 16))
-      try await compressed.decompress(into: file)
-    } else {
-      try await receive(into: file, atMost: digest.byteCount)
+    do {
+      if compresses {
+        let compressed = try DownloadedFile(for: path, digest: nil)
+        defer { compressed.discard() }
+        try await receive(into: file, through: compressed)
+      } else {
+        try await receive(into: file)
+      }
+    } catch RemoteError.callFailed(_, _, "notFound", _) {
+      throw RemoteError.missingContent(connection.endpoint, digest)
     }
-    guard try file.finish() else {
-      throw RemoteError.invalidAnswer(connection.endpoint, call: "Read", reason: "the bytes are not those of \(digest)")
+  }
+
+  private func receive(into file: DownloadedFile) async throws {
+    try await connection.retrying(progress: { file.byteCount }) {
+      let start = file.byteCount
+      if start < digest.byteCount { try await read(from: start, into: file, atMost: digest.byteCount) }
+      try requireWhole(file)
+    }
+    guard try file.finish() else { throw refuse("the bytes are not those of \(digest)") }
+  }
+
+  /// Offsets are those of the content, whether it comes compressed or not: what can be decompressed of a stream that broke off is not asked for again.
+  private func receive(into file: DownloadedFile, through compressed: DownloadedFile) async throws {
+    var wasResumed = false
+    func receive(resumes: Bool) async throws {
+      try await connection.retrying(progress: { file.byteCount }) {
+        if !resumes { try file.empty() }
+        try compressed.empty()
+        let start = file.byteCount
+        wasResumed = wasResumed || start > 0
+        if start < digest.byteCount {
+          let rest = digest.byteCount - start
+          do {
+            try await read(from: start, into: compressed, atMost: rest + rest / 64 + (1 << 16))
+          } catch let error as CallError {
+            do { try await compressed.decompress(into: file) } catch StoreError.invalidArchive {}
+            throw error
+          }
+          do {
+            try await compressed.decompress(into: file)
+          } catch StoreError.invalidArchive(_, _, let reason) {
+            throw refuse("\(digest) cannot be decompressed: \(reason)")
+          }
+        }
+        try requireWhole(file)
+      }
+      guard try file.finish() else { throw refuse("the bytes are not those of \(digest)") }
+    }
+    do {
+      try await receive(resumes: true)
+    } catch let error as RemoteError where wasResumed && error.isAboutAnAnswer {
+      // There are servers that take the offset for one of the compressed bytes, or refuse all but 0.
+      try file.empty()
+      try await receive(resumes: false)
     }
   }
 
@@ -38,36 +84,41 @@ struct BlobDownload: Sendable {
     return "\(instance)\(instance.isEmpty ? "" : "/")\(compresses ? "compressed-blobs/zstd" : "blobs")/\(digest)"
   }
 
-  /// - Parameter limit: of the bytes that are taken.
-  private func receive(into file: DownloadedFile, atMost limit: UInt64) async throws {
-    do {
-      try await connection.retrying(progress: { file.byteCount }) {
-        // Offsets are those of the content, so that nothing can be added to what came compressed.
-        if compresses { try file.empty() }
-        let start = file.byteCount
-        if !compresses, start == limit { return }
-        try await connection.receive(
-          RemoteMethods.read,
-          .with {
-            $0.resourceName = resourceName
-            $0.readOffset = compresses ? 0 : Int64(clamping: start)
-          }, timeout: connection.timeout(forBytes: digest.byteCount - min(start, digest.byteCount))
-        ) { answers in
-          for try await answer in answers {
-            guard UInt64(answer.data.count) <= limit - file.byteCount else {
-              throw RemoteError.invalidAnswer(connection.endpoint, call: "Read", reason: "it is longer than \(digest)")
-            }
-            try file.append([UInt8](answer.data))
-          }
-        }
-        guard compresses || file.byteCount == limit else {
-          throw CallError(
-            endpoint: connection.endpoint, call: "Read",
-            RPCError(code: .aborted, message: "\(digest) ended after \(file.byteCount) bytes"))
-        }
+  /// Appends one stream, as it comes.
+  ///
+  /// - Parameter limit: of the file's bytes.
+  private func read(from start: UInt64, into file: DownloadedFile, atMost limit: UInt64) async throws {
+    try await connection.receive(
+      RemoteMethods.read,
+      .with {
+        $0.resourceName = resourceName
+        $0.readOffset = Int64(clamping: start)
+      }, timeout: connection.timeout(forBytes: digest.byteCount - start)
+    ) { answers in
+      for try await answer in answers {
+        guard UInt64(answer.data.count) <= limit - file.byteCount else { throw refuse("it is longer than \(digest)") }
+        try file.append([UInt8](answer.data))
       }
-    } catch RemoteError.callFailed(_, _, "notFound", _) {
-      throw RemoteError.missingContent(connection.endpoint, digest)
+    }
+  }
+
+  private func requireWhole(_ file: DownloadedFile) throws(CallError) {
+    guard file.byteCount < digest.byteCount else { return }
+    throw CallError(
+      endpoint: connection.endpoint, call: "Read",
+      RPCError(code: .aborted, message: "\(digest) ended after \(file.byteCount) bytes"))
+  }
+
+  private func refuse(_ reason: String) -> RemoteError { .invalidAnswer(connection.endpoint, call: "Read", reason: reason) }
+}
+
+extension RemoteError {
+  /// Whether a server does not do what it was asked for, although it can be reached.
+  fileprivate var isAboutAnAnswer: Bool {
+    switch self {
+    case .invalidAnswer: true
+    case .callFailed(_, _, let status, _): status == "invalidArgument" || status == "outOfRange" || status == "unimplemented"
+    default: false
     }
   }
 }

@@ -37,13 +37,7 @@ struct BlobStore: Sendable {
             $0.blobDigests = asked.map { REAPI_Digest($0) }
           })
       }
-      let known = Set(asked)
-      for digest in answer.missingBlobDigests {
-        guard let digest = digest.contentDigest, known.contains(digest) else {
-          throw RemoteError.invalidAnswer(endpoint, call: "FindMissingBlobs", reason: "it names what was not asked for")
-        }
-        result.insert(digest)
-      }
+      result.formUnion(try answer.missing(of: Set(asked), from: endpoint))
     }
     return result
   }
@@ -92,7 +86,6 @@ struct BlobStore: Sendable {
         $0.data = .init(bytes)
       }
     }
-    let call = RemoteMethods.batchUpdateBlobs.descriptor.method
     try await connection.retrying {
       let answer = try await connection.call(
         RemoteMethods.batchUpdateBlobs,
@@ -101,18 +94,7 @@ struct BlobStore: Sendable {
           $0.digestFunction = .sha256
           $0.requests = requests
         })
-      var rest = Dictionary(blobs.map { ($0.digest, $0) }) { first, _ in first }
-      for response in answer.responses {
-        guard let digest = response.digest.contentDigest, let blob = rest.removeValue(forKey: digest) else {
-          throw RemoteError.invalidAnswer(endpoint, call: call, reason: "it names what was not sent")
-        }
-        guard let code = response.status.rpcCode else { continue }
-        if code == .invalidArgument, case .file(let path) = blob.content { throw RemoteError.changedFile(path) }
-        throw CallError(endpoint: endpoint, call: call, RPCError(code: code, message: response.status.message))
-      }
-      if let digest = rest.keys.first {
-        throw RemoteError.invalidAnswer(endpoint, call: call, reason: "it says nothing of \(digest)")
-      }
+      try answer.check(blobs, from: endpoint)
     }
   }
 
@@ -126,7 +108,6 @@ struct BlobStore: Sendable {
         endpoint, call: "an action", reason: "\(digest) is larger than \(min(limit, capabilities.batchLimit)) bytes")
     }
     if digest.byteCount == 0 { return [] }
-    let call = RemoteMethods.batchReadBlobs.descriptor.method
     return try await connection.retrying {
       let answer = try await connection.call(
         RemoteMethods.batchReadBlobs,
@@ -135,19 +116,7 @@ struct BlobStore: Sendable {
           $0.digestFunction = .sha256
           $0.digests = [REAPI_Digest(digest)]
         })
-      guard answer.responses.count == 1, let response = answer.responses.first, response.digest.contentDigest == digest else {
-        throw RemoteError.invalidAnswer(endpoint, call: call, reason: "it is not about \(digest)")
-      }
-      switch response.status.rpcCode {
-      case nil: break
-      case .notFound?: throw RemoteError.missingContent(endpoint, digest)
-      case let code?: throw CallError(endpoint: endpoint, call: call, RPCError(code: code, message: response.status.message))
-      }
-      let bytes = [UInt8](response.data)
-      guard response.compressor == .identity, ContentDigest(of: bytes) == digest else {
-        throw RemoteError.invalidAnswer(endpoint, call: call, reason: "the bytes are not those of \(digest)")
-      }
-      return bytes
+      return try answer.contents(of: digest, from: endpoint)
     }
   }
 }
@@ -167,14 +136,6 @@ extension BlobStore: ContentFetcher {
 
   /// What is small enough to be had without a stream, in bytes.
   private static let directLimit = 1 << 20
-}
-
-extension Google_Rpc_Status {
-  /// Nil for success.
-  var rpcCode: RPCError.Code? {
-    if code == 0 { return nil }
-    return Status.Code(rawValue: Int(code)).flatMap { RPCError.Code($0) } ?? .unknown
-  }
 }
 
 /// Runs the body for each item, so many at a time; the first error ends it.

@@ -90,10 +90,13 @@ final class DownloadedFile: Sendable {
     return true
   }
 
-  /// Appends to the other what these bytes become, decompressed: as many as its digest says, or an error.
+  /// Appends to the other what these bytes become, decompressed: all, or as far as they are whole.
+  ///
+  /// - Throws: ``StoreError/invalidArchive(_:entry:reason:)`` for damage, a cut end, and more bytes than the other's digest says.
   func decompress(into other: DownloadedFile) async throws {
+    let limit = (other.digest?.byteCount ?? 0) - other.byteCount
     try await onThread { [temporary] in
-      try CompressedBytes.decompressZstd(temporary, byteCount: other.digest?.byteCount ?? 0) { try other.append($0) }
+      try CompressedBytes.decompressZstd(temporary, limit: limit) { try other.append($0) }
     }
   }
 }

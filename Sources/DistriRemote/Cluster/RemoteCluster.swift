@@ -132,8 +132,9 @@ public struct RemoteCluster: Sendable {
     while true {
       attempts += 1
       let begin = ContinuousClock.now
-      let attempt: Result<Execution, RemoteError> = try await slots.withSlot { index in
+      let (endpoint, attempt): (RemoteEndpoint, Result<Execution, RemoteError>) = try await slots.withSlot { index in
         let server = servers[index]
+        let endpoint = server.connection.endpoint
         do {
           let patience = servers.count == 1 ? options.retryTimeout : min(options.retryTimeout, Self.impatience)
           var response = try await server.execute(messages, skipsCache: skipsCache, patience: patience, report: report)
@@ -142,11 +143,10 @@ public struct RemoteCluster: Sendable {
             response = try await server.execute(messages, skipsCache: true, patience: patience, report: report)
           }
           slots.trust(index)
-          return .success(try await execution(of: action, response, on: server))
+          return (endpoint, .success(try await execution(of: action, response, on: server)))
         } catch let error as RemoteError where error.mayPassElsewhere {
           slots.avoid(index)
-          report(.lost(server.connection.endpoint, "\(error)"))
-          return .failure(error)
+          return (endpoint, .failure(error))
         }
       }
       switch attempt {
@@ -162,12 +162,16 @@ public struct RemoteCluster: Sendable {
         if ContinuousClock.now - begin > options.retryTimeout { (start, failures) = (.now, 0) }
         failures += 1
         // All have their turn, whatever time that takes; then it is waited for the first that is back.
-        if failures < servers.count, attempts < Self.executionLimit + servers.count { continue }
+        if failures < servers.count, attempts < Self.executionLimit + servers.count {
+          report(.lost(endpoint, "\(error)"))
+          continue
+        }
         guard error.mayPass, attempts < Self.executionLimit + servers.count,
           let delay = policy.delay(afterFailures: failures, elapsed: ContinuousClock.now - start)
         else {
           throw error
         }
+        report(.lost(endpoint, "\(error)"))
         try await Task.sleep(for: delay)
       }
     }

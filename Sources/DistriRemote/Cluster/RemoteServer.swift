@@ -12,6 +12,8 @@ final class RemoteServer: Sendable {
   let connection: Connection
   private let capabilities = Mutex<Capabilities?>(nil)
 
+  /// For how long a server is looked for that has never answered: more likely than that it is about to be back, its name is wrong.
+  private static let introduction = Duration.seconds(10)
   /// How often a server may lose inputs between their upload and the execution.
   private static let uploadLimit = 3
 
@@ -25,7 +27,9 @@ final class RemoteServer: Sendable {
     var connection = connection
     if let patience { connection.options.retryTimeout = patience }
     if let known = capabilities.withLock({ $0 }) { return BlobStore(connection: connection, capabilities: known) }
-    let found = try await Capabilities(of: connection)
+    var stranger = connection
+    stranger.options.retryTimeout = min(connection.options.retryTimeout, Self.introduction)
+    let found = try await Capabilities(of: stranger)
     capabilities.withLock { $0 = found }
     return BlobStore(connection: connection, capabilities: found)
   }

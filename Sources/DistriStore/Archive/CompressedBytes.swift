@@ -21,21 +21,14 @@ public enum CompressedBytes {
   /// Decompresses a file that is compressed with zstd, piece by piece.
   ///
   /// - Parameters:
-  ///   - byteCount: as many bytes come out, or an error.
-  ///   - body: is given the pieces in order.
-  /// - Throws: ``StoreError/invalidArchive(_:entry:reason:)`` for damage, and for more or fewer bytes; what the body throws.
-  package static func decompressZstd(_ path: FilePath, byteCount: UInt64, _ body: ([UInt8]) throws -> Void) throws {
+  ///   - limit: the most bytes that may come out.
+  ///   - body: is given the pieces in order, of damaged and cut files those before the damage.
+  /// - Throws: ``StoreError/invalidArchive(_:entry:reason:)`` for damage, and for more bytes; what the body throws.
+  package static func decompressZstd(_ path: FilePath, limit: UInt64, _ body: ([UInt8]) throws -> Void) throws {
     let file = try OwnedDescriptor(reading: path)
     let size = try file.descriptor.status().byteCount
     let reader = try ArchiveReader(zstd: file, range: 0..<size, path: path)
     guard try reader.nextHeader() else { throw reader.failure("it has no contents") }
-    var rest = byteCount
-    repeat {
-      let piece = try [UInt8](capacity: Int(min(max(rest, 1), 1 << 20))) { output throws(StoreError) in
-        try reader.readContents(into: &output, byteCount: byteCount)
-      }
-      rest -= UInt64(piece.count)
-      try body(piece)
-    } while rest > 0
+    while let piece = try reader.nextPiece(limit: limit) { try body(piece) }
   }
 }

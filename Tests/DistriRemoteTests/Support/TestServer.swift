@@ -56,9 +56,10 @@ final class TestServer: Sendable {
   ) async throws -> R {
     let transport = HTTP2ServerTransport.Posix(address: .ipv4(host: "127.0.0.1", port: 0), transportSecurity: tls ?? .plaintext)
     let server = GRPCServer(transport: transport, services: [self])
-    // Not in a task group: a test that is cancelled still has its server.
-    let serving = Task { try await server.serve() }
-    defer { serving.cancel() }
+    // Not in a task group: a test that is cancelled still has its server. Nor is the server cancelled in the end: SwiftNIO stops the process for a stream
+    // that a client opens in that moment.
+    Task { try await server.serve() }
+    defer { server.beginGracefulShutdown() }
     let port = try await transport.listeningAddress.ipv4?.port ?? 0
     return try await body(try RemoteEndpoint(parsing: tls != nil ? "grpcs://localhost:\(port)" : "grpc://127.0.0.1:\(port)/main"))
   }

@@ -139,13 +139,21 @@ import SystemPackage
   /// - Throws: ``StoreError/invalidArchive(_:entry:reason:)`` for more than the limit.
   func remainingContents(limit: Int) throws(StoreError) -> [UInt8] {
     var result: [UInt8] = []
-    while !ended {
-      try nextBlock(byteCount: UInt64(limit))
-      unsafe result.append(contentsOf: block)
-      position = blockOffset + UInt64(unsafe block.count)
-      unsafe block = UnsafeRawBufferPointer(start: nil, count: 0)
-    }
+    while let piece = try nextPiece(limit: UInt64(limit)) { result += piece }
     return result
+  }
+
+  /// The next of the contents of an entry without holes that does not say its size; nil at its end.
+  ///
+  /// - Throws: ``StoreError/invalidArchive(_:entry:reason:)`` for more than the limit, of all pieces together.
+  func nextPiece(limit: UInt64) throws(StoreError) -> [UInt8]? {
+    if ended { return nil }
+    try nextBlock(byteCount: limit)
+    if ended { return nil }
+    let piece = unsafe [UInt8](block)
+    position = blockOffset + UInt64(piece.count)
+    unsafe block = UnsafeRawBufferPointer(start: nil, count: 0)
+    return piece
   }
 
   private func nextBlock(byteCount: UInt64) throws(StoreError) {
