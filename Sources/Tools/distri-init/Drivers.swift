@@ -6,6 +6,8 @@ struct Drivers {
   private let index: ModuleIndex
   private var directory = "/modules"
   private var loaded: Set<String> = []
+  /// Of these, the ones that have found nothing that they are for, and what depends on them.
+  private var useless: Set<String> = []
   /// Devices that have been asked what they are, as `BUS/NAME`.
   private var asked: Set<String> = []
   /// What is still to be loaded, the next one last.
@@ -60,11 +62,15 @@ struct Drivers {
   private mutating func load(_ name: String) {
     guard loaded.insert(name).inserted else { return }
     for dependency in index.dependencies[name] ?? [] { load(dependency) }
+    if index.dependencies[name]?.contains(where: useless.contains) ?? false {
+      useless.insert(name)
+      return
+    }
     do {
       try System.loadModule("\(directory)/\(name).ko")
     } catch {
       // A processor or chip that it turns out not to be for is no failure. Any other may be none for the root.
-      if !error.isMissingDevice { Console.say("\(error)") }
+      if error.isMissingDevice { useless.insert(name) } else { Console.say("\(error)") }
     }
   }
 
