@@ -6,7 +6,7 @@
 import os
 import time
 
-from machine import Failure, Machine, run
+from machine import COMPILE, Failure, Machine, run
 
 PASSPHRASE = "correct horse"
 
@@ -32,6 +32,9 @@ def check_encrypted(test, store):
             test.check(machine, "df -BG --output=size / | tail -n 1", "10G")
             if "recovery" in machine.run("dmesg | grep 'EXT4-fs (dm-0)'"):
                 raise Failure("the file system was not unmounted before")
+            if verb == "reboot":
+                # The next start is with an initramfs that the machine has made.
+                test.check(machine, "distri-mkimage boot-entry --force && cat /boot/loader/loader.conf", "default distri-", COMPILE)
             machine.leave(f"systemctl {verb}")
             words = [line for line in machine.last_words().splitlines() if "distri-init:" in line]
             if len(words) != 1 or not words[0].endswith(" is closed"):

@@ -15,10 +15,12 @@ public struct SharedObjects: Sendable, Equatable {
 
   /// Finds the closure.
   ///
-  /// - Parameter directories: searched before those of the system.
+  /// - Parameters:
+  ///   - directories: searched before those of the system.
+  ///   - others: searched after them.
   /// - Throws: ``BuildError/missingObject(_:neededBy:)``; ``BuildError/tool(_:reason:)`` for what is no program;
   ///   ``BuildError/system(operation:path:_:)``.
-  public init(of programs: [FilePath], searching directories: [FilePath] = []) throws(BuildError) {
+  public init(of programs: [FilePath], searching directories: [FilePath] = [], then others: [FilePath] = []) throws(BuildError) {
     var open: [(path: FilePath, file: ELFFile)] = []
     for program in programs {
       guard let file = try ELFFile(path: program.resolved()) else { throw .tool(program.string, reason: "it is no ELF program") }
@@ -29,7 +31,7 @@ public struct SharedObjects: Sendable, Equatable {
     let linker = FilePath(interpreter).lastComponent?.string
     while let (path, file) = open.popLast() {
       for name in file.needed where files[name] == nil && name != linker {
-        let (found, library) = try Self.find(name, neededBy: path, file, searching: directories)
+        let (found, library) = try Self.find(name, neededBy: path, file, searching: directories, then: others)
         files[name] = found.resolved()
         if name == "libc.so.6" { systemDirectory = found.removingLastComponent().string }
         open.append((found, library))
@@ -38,11 +40,11 @@ public struct SharedObjects: Sendable, Equatable {
   }
 
   private static func find(
-    _ name: String, neededBy user: FilePath, _ file: ELFFile, searching directories: [FilePath]
+    _ name: String, neededBy user: FilePath, _ file: ELFFile, searching directories: [FilePath], then others: [FilePath]
   ) throws(BuildError) -> (FilePath, ELFFile) {
     let origin = user.removingLastComponent().string
     let own = file.searchPath.map { FilePath($0.replacing("${ORIGIN}", with: origin).replacing("$ORIGIN", with: origin)) }
-    for directory in own + directories + systemDirectories(for: file.architecture) where directory.isAbsolute {
+    for directory in own + directories + systemDirectories(for: file.architecture) + others where directory.isAbsolute {
       let candidate = directory.appending(name)
       guard candidate.isReadable, let library = try ELFFile(path: candidate.resolved()) else { continue }
       if library.architecture == file.architecture { return (candidate, library) }

@@ -47,6 +47,9 @@ struct BootEntryCommand: ParsableCommand {
 
   @OptionGroup var programs: InitramfsOptions
 
+  /// Where this machine shows the initramfs that it was started with: it has what the packages may not have.
+  private static let runningInitramfs: FilePath = "/run/initramfs"
+
   func validate() throws {
     guard (1...100).contains(keep) else { throw ValidationError("--keep is 1 to 100") }
   }
@@ -61,7 +64,7 @@ struct BootEntryCommand: ParsableCommand {
     let keymap = FilePath("/\(Keymap.path)")
     let wishes = InitramfsWishes(
       modules: modules, opensEncryptedDisks: line.contains("rd.luks.uuid="),
-      keymap: access(keymap.string, F_OK) == 0 ? try keymap.contents(atMost: 1 << 20) : nil
+      keymap: access(keymap.string, F_OK) == 0 ? try keymap.contents(atMost: 1 << 20) : nil, model: Self.runningInitramfs
     ) { try (try selected(in: store) ?? store.packages()).map { try store.image(of: $0) } }
     let initramfs = try Scratch.withDirectory { work in
       try programs.archive(for: package, wishes, time: Build.sourceDate(), work: work)

@@ -39,8 +39,9 @@ struct InitramfsOptions: ParsableArguments, Sendable {
     let contents = try InitramfsContents(
       initProgram: try Self.sibling("distri-init", orElse: initProgram), modules: order,
       always: always + wished, firmware: firmware, keymap: wishes.keymap,
-      cryptsetup: wishes.opensEncryptedDisks ? try DiskEncryption.program() : nil, shell: StaticShell.find(),
-      libraryDirectories: libraryDirectories.map { FilePath($0).resolved() }
+      cryptsetup: wishes.opensEncryptedDisks ? try DiskEncryption.program(orElse: wishes.model) : nil,
+      shell: StaticShell.find(orElse: wishes.model), libraryDirectories: libraryDirectories.map { FilePath($0).resolved() },
+      otherLibraryDirectories: wishes.model.map { [$0.appending("lib")] } ?? []
     ).plan()
     let file = work.appending("initramfs")
     try CpioArchive(contents: contents, time: time).write(to: file)
@@ -72,6 +73,8 @@ struct InitramfsWishes {
   var opensEncryptedDisks = false
   /// What ``Keymap`` has compiled; nil for a keyboard as the kernel takes it.
   var keymap: [UInt8]?
+  /// An unpacked initramfs, whose programs are taken where the building machine has none.
+  var model: FilePath?
   /// Packages that may have firmware, besides the kernel's own.
   var packages: () throws -> [PackageImage] = { [] }
 }

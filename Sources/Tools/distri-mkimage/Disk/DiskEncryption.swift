@@ -28,7 +28,14 @@ struct DiskEncryption {
   private static let wrongPassphrase: Int32 = 2
 
   /// cryptsetup, also for the initramfs.
-  static func program() throws(MkimageError) -> FilePath { try ChildProcess.locate("cryptsetup", package: "cryptsetup-bin") }
+  ///
+  /// - Parameter model: an unpacked initramfs that may have it where the system does not.
+  static func program(orElse model: FilePath? = nil) throws(MkimageError) -> FilePath {
+    do { return try ChildProcess.locate("cryptsetup", package: "cryptsetup-bin") } catch {
+      guard let other = model?.pushing("bin/cryptsetup"), access(other.string, X_OK) == 0 else { throw error }
+      return other
+    }
+  }
 
   /// Whether something encrypted begins there («LUKS2 On-Disk Format Specification», magic).
   static func isHeader(at offset: UInt64, of disk: FileDescriptor) throws -> Bool {

@@ -26,6 +26,8 @@ struct InitramfsContents {
   var shell: FilePath?
   /// Where shared objects are looked for first.
   var libraryDirectories: [FilePath] = []
+  /// Where those are looked for that are nowhere else.
+  var otherLibraryDirectories: [FilePath] = []
 
   /// Plans everything.
   ///
@@ -69,7 +71,7 @@ struct InitramfsContents {
     let programs = [initProgram] + (cryptsetup.map { [$0] } ?? [])
     let objects: SharedObjects
     do {
-      objects = try SharedObjects(of: programs, searching: libraryDirectories)
+      objects = try SharedObjects(of: programs, searching: libraryDirectories, then: otherLibraryDirectories)
     } catch {
       switch error {
       case .missingObject(let name, let user): throw MkimageError.missingObject(name, neededBy: user)

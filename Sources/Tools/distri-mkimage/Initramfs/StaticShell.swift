@@ -8,9 +8,9 @@ import SystemPackage
 enum StaticShell {
   private static let places: [FilePath] = ["/usr/bin/busybox", "/bin/busybox"]
 
-  /// busybox of the building machine, where it is there and static.
-  static func find() -> FilePath? {
-    places.first { place in
+  /// busybox of the building machine, or of an unpacked initramfs, where it is there and static.
+  static func find(orElse model: FilePath? = nil) -> FilePath? {
+    (places + (model.map { [$0.pushing("bin/busybox")] } ?? [])).first { place in
       guard let file = try? ELFFile(path: place.resolved()) else { return false }
       return file.interpreter == nil && file.needed.isEmpty
     }
