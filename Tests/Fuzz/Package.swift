@@ -8,8 +8,9 @@ import PackageDescription
 let package = Package(
   name: "fuzz",
   dependencies: [
-    .package(name: "distri", path: "../.."),
+    .package(name: "distri", path: "../..", traits: ["RemoteExecution"]),
     .package(url: "https://github.com/apple/swift-system", from: "1.8.0"),
+    .package(url: "https://github.com/apple/swift-protobuf", from: "1.39.0", traits: []),
   ],
   targets: [
     .target(name: "CFuzzer"),
@@ -17,8 +18,8 @@ let package = Package(
       name: "fuzz",
       dependencies: [
         "CFuzzer", .product(name: "DistriStore", package: "distri"), .product(name: "DistriBuild", package: "distri"),
-        .product(name: "DistriRepo", package: "distri"),
-        .product(name: "SystemPackage", package: "swift-system"),
+        .product(name: "DistriRepo", package: "distri"), .product(name: "DistriRemote", package: "distri"),
+        .product(name: "SystemPackage", package: "swift-system"), .product(name: "SwiftProtobuf", package: "swift-protobuf"),
       ]),
   ],
   swiftLanguageModes: [.v6]

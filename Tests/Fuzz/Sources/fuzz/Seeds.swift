@@ -107,6 +107,8 @@ func writeSeeds(of target: String, to folder: String) throws {
       folder + "/json")
   case "trust":
     try writeTrustSeeds(to: folder)
+  case "remote-answer", "remote-result":
+    try writeRemoteSeeds(of: target) { try write($0, "\(folder)/\($1)") }
   case "release-page":
     try write(
       Array("<a href=\"nano-8.0.tar.xz#sha256=00\" data-yanked>nano-7.3.tar.gz</a><!-- nano-7.2.1.tar.xz -->&#x41;".utf8),

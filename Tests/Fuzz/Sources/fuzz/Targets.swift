@@ -115,6 +115,14 @@ let targets: [String: Target] = [
     readDisk(bytes(data, size))
     return 0
   },
+  "remote-answer": { data, size in
+    readAnswers(bytes(data, size))
+    return 0
+  },
+  "remote-result": { data, size in
+    takeFiles(bytes(data, size))
+    return 0
+  },
   "release-page": { data, size in
     lookForRelease(on: bytes(data, size))
     return 0
