@@ -148,6 +148,10 @@ enum System {
     _ = cinit_detach(root == "/" ? "/ro" : root + "/ro")
     kill(-1, SIGKILL)
     while waitpid(-1, nil, 0) > 0 || errno == EINTR {}
+    if root != "/" {
+      // systemd has taken the kernel's file systems along, and left them where they were, too.
+      for directory in ["dev", "proc", "sys", "run"] { _ = cinit_detach("\(root)/\(directory)") }
+    }
     if root != "/" && cinit_unmount(root) == 0 {
       closeDevices()
     } else if cinit_make_read_only(root) != 0 {
