@@ -147,8 +147,10 @@ struct BuildCommand: AsyncParsableCommand {
         }
       }
     }
+    let isLocal = clusterOptions.executor == nil
     try await Interruption.cancelling(task) {
-      Terminal.standardError.write("distri-build: interrupted; what the build had made so far is in \(workPath)\n")
+      let remains = isLocal ? "; what the build had made so far is in \(workPath)" : ""
+      Terminal.standardError.write("distri-build: interrupted\(remains)\n")
     }
   }
 
