@@ -182,7 +182,8 @@ struct ExecutionTests {
   }
 
   @Test(arguments: [
-    "unknown path", "path that moves the cursor", "path outside", "no digest", "twice", "missing", "directory", "link", "negative size", "nothing",
+    "unknown path", "path that moves the cursor", "path outside", "no digest", "twice", "missing", "directory", "link",
+    "negative size", "nothing",
   ])
   func `a result that is not the action's is refused`(lie: String) async throws {
     let server = server { _, updates in
