@@ -6,7 +6,7 @@ struct Drivers {
   private let index: ModuleIndex
   private var directory = "/modules"
   private var loaded: Set<String> = []
-  /// Of these, the ones that have found nothing that they are for, and what depends on them.
+  /// Of these, the ones that have found nothing that they are for, and what cannot be loaded without them.
   private var useless: Set<String> = []
   /// Devices that have been asked what they are, as `BUS/NAME`.
   private var asked: Set<String> = []
@@ -62,15 +62,12 @@ struct Drivers {
   private mutating func load(_ name: String) {
     guard loaded.insert(name).inserted else { return }
     for dependency in index.dependencies[name] ?? [] { load(dependency) }
-    if index.dependencies[name]?.contains(where: useless.contains) ?? false {
-      useless.insert(name)
-      return
-    }
     do {
       try System.loadModule("\(directory)/\(name).ko")
     } catch {
-      // A processor or chip that it turns out not to be for is no failure. Any other may be none for the root.
-      if error.isMissingDevice { useless.insert(name) } else { Console.say("\(error)") }
+      // A processor or chip that it turns out not to be for is no failure, nor is what uses such a module. Any other may be one for the root.
+      let isUser = index.dependencies[name]?.contains(where: useless.contains) ?? false
+      if error.isMissingDevice || isUser { useless.insert(name) } else { Console.say("\(error)") }
     }
   }
 

@@ -15,11 +15,9 @@ struct ActionRunCommand: AsyncParsableCommand, PreparedCommand {
     abstract: "Build what the working directory orders, of its files alone.",
     discussion: """
       The working directory is the input root of an action. Packages, log and bills of materials are
-      put below out/. It is built in work/, or in /var/tmp/distri-actions, where that is a directory:
-      a worker offers it when its input roots are slow to write to. Nothing is written elsewhere.
-      The machine has to let ordinary users make namespaces, and to have /dev/fuse; it needs no
-      network. The status is 1 when the build failed, 65 when the input root is not what it should
-      be, and 69 when the machine cannot run builds.
+      put below out/; nothing is written elsewhere. The machine has to let ordinary users make
+      namespaces, and to have /dev/fuse; it needs no network. The status is 1 when the build failed,
+      65 when the input root is not what it should be, and 69 when the machine cannot run builds.
 
         cd /tmp/action
         distri-build action run
@@ -47,9 +45,7 @@ struct ActionRunCommand: AsyncParsableCommand, PreparedCommand {
     let root = FilePath(FileManager.default.currentDirectoryPath)
     let task = Task { [jobs] in
       let action = try ActionRun(root: root)
-      let room = ActionRoom()
-      defer { withExtendedLifetime(room) {} }
-      let work = room?.work ?? root.appending("work")
+      let work = root.appending("work")
       let view = MountedDependencies(store: action.store.dependencies, folder: work)
       return try await action.build(dependencyRoot: view, work: work) { builder in
         builder.jobs = jobs ?? ProcessInfo.processInfo.activeProcessorCount
