@@ -204,7 +204,7 @@ def main():
     boots.all()
     if boots.wanted:
         return
-    kernel = next(path for path in (folder / "debs").glob("*.deb") if "cloud" not in path.name).name.rsplit("_", 1)[0]
+    kernel = next(path for path in (folder / "debs").glob("linux-image-*.deb") if "cloud" not in path.name).name.rsplit("_", 1)[0]
     today = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d")
     LOG.write_text(
         f"# What the image of hardware.py boots from\n\nLast run: {today}, {kernel}, qemu without KVM.\n\n"

@@ -61,6 +61,8 @@ class ServerTest(ImageTest):
         self.check(machine, "distri-fetch update", "linux-image")
         wait_until(lambda: entry in machine.run("cat /boot/loader/loader.conf"), f"a boot entry {entry}", COMPILE, 2)
         self.check(machine, "ls /boot/EFI/Linux", "distri.efi")
+        # All has been updated, what was rolled back, too.
+        self.check(machine, "greet", "version 2")
 
     def check_kernel(self, machine, entry):
         """The machine was started with the new kernel; the one before is still there."""
@@ -108,7 +110,7 @@ class ServerTest(ImageTest):
     def check_after_the_cut(self, machine, repository):
         # Two versions of a package, and a kernel.
         self.verify(machine, repository, 3)
-        self.check(machine, "greet", "version 1")
+        self.check(machine, "greet", "version 2")
 
     def make(self):
         """Builds the image.
