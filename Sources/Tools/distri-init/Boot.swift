@@ -18,7 +18,8 @@ enum Boot {
       let read = try KernelParameters(parsing: System.text(of: "/proc/cmdline"))
       parameters = read
       try enterRoot(read, &drivers)
-      try View.start(until: Deadline(seconds: read.timeout))
+      // For the port on which we report, whoever loads what else there is.
+      try View.start(until: Deadline(seconds: read.timeout), meanwhile: { drivers.loadVirtio() })
       report(status: try start(read, &drivers))
       System.end()
     } catch {
@@ -75,12 +76,8 @@ enum Boot {
   /// - Returns: the status of the first command that failed, 0 when all went well. Does not return where an init program takes over.
   private static func start(_ parameters: KernelParameters, _ drivers: inout Drivers) throws -> Int32 {
     let text = parameters.initProgram == nil ? try? System.text(of: commandsFile) : nil
-    if parameters.command == nil, parameters.initProgram == nil, text == nil, System.exists(udev) {
-      // udev loads all others; this is for the port on which we report.
-      drivers.loadVirtio()
-    } else {
-      drivers.loadRest()
-    }
+    let hasUdev = parameters.command == nil && parameters.initProgram == nil && text == nil && System.exists(udev)
+    if !hasUdev { drivers.loadRest() }
     drivers.removeFiles()
     if let command = parameters.command { return try run([command]) }
     if let text { return try run(commands(in: text)) }

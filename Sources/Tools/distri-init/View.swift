@@ -24,8 +24,8 @@ enum View {
     return [daemonName, "--library-path", initramfs + "/lib", "--argv0", daemonName, program]
   }
 
-  /// Starts the daemon and returns when the view can be used.
-  static func start(until deadline: Deadline) throws {
+  /// Starts the daemon, does something else meanwhile, and returns when the view can be used.
+  static func start(until deadline: Deadline, meanwhile other: () -> Void) throws {
     guard System.exists(store), System.exists(mountPoint) else {
       throw BootFailure("the root file system has no /roimg and /ro: it is none of distri")
     }
@@ -34,7 +34,7 @@ enum View {
     let outcome = try pipe.start(
       { ready throws(System.CallFailure) in
         try Process(path: linked ? linker : program, arguments: arguments(linked: linked), session: .own, ready: ready)
-      }, until: deadline)
+      }, meanwhile: other, until: deadline)
     switch outcome {
     case .ready: return
     case .gone: throw BootFailure("the daemon of the view /ro ended before that was there", hints: ["its last words are above"])

@@ -82,15 +82,16 @@ struct ReadinessPipe: ~Copyable {
     case late
   }
 
-  /// Starts the daemon with the pipe as descriptor 3 and waits for its byte.
-  mutating func start(_ daemon: (Int32) throws(System.CallFailure) -> Process, until deadline: Deadline) throws(System.CallFailure)
-    -> Outcome
-  {
+  /// Starts the daemon with the pipe as descriptor 3, does something else meanwhile, and waits for its byte.
+  mutating func start(
+    _ daemon: (Int32) throws(System.CallFailure) -> Process, meanwhile other: () -> Void = {}, until deadline: Deadline
+  ) throws(System.CallFailure) -> Outcome {
     let process = try daemon(writer)
     close(writer)
     writer = -1
     let ended = cinit_open_process(process.identifier)
     defer { if ended >= 0 { close(ended) } }
+    other()
     let events = deadline.wait(for: ended >= 0 ? [reader, ended] : [reader])
     if events.isEmpty { return .late }
     var byte: UInt8 = 0
